@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""Everything that chooses, and nothing that acts. Start with `decide`."""
