@@ -148,8 +148,9 @@ class SlotSight(msgspec.Struct, frozen=True):
     """A slot over time. Counts in a row belong to the replica with this id; a new id starts at none."""
 
     facts: SlotFacts
+    since: Instant = 0.0  # first look that found this release here
     passes: int = 0  # probes passed in a row
-    fails: int = 0  # probes failed in a row
+    fails: int = 0  # looks in a row at which it was not running, or its probe failed
     quiet_since: Instant | None = None  # no open and no new connection since; None: not quiet, or unknown
     last_failure: str = ""
 
@@ -165,11 +166,10 @@ class HostSight(msgspec.Struct, frozen=True):
 
 
 class PublicSight(msgspec.Struct, frozen=True):
-    """What the verifier saw through the users' door, in this rollout, all drivers together."""
+    """What the verifier saw through the users' door in this rollout: all drivers' counts, and this one's newest."""
 
     sent: int = 0
     failed: int = 0
     failed_on_candidate: int = 0  # failures attributed to the candidate for certain
-    served: dict[ReleaseId, int] = {}
-    unproven: int = 0
-    ok_since_commitable: int = 0  # passes since all traffic was asked to the candidate
+    passes: int = 0  # answers in a row, newest last, that were good and not another release's
+    since: Instant | None = None  # when that run began

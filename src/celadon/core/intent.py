@@ -1,0 +1,125 @@
+"""What people asked for: the rollout, written once when it opens, and the requests made since."""
+
+from typing import Literal
+
+import msgspec
+
+from celadon.core.observed import Probe
+from celadon.core.release import Colour, Release, Seconds, Slot
+from celadon.core.strategy import Step
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """Every protocol time of a rollout. `scaled` keeps their proportions at the lab's pace."""
+
+    settle: Seconds = 60.0  # Linode documents "within 60 seconds" for a mode change
+    bake: Seconds = 300.0  # one point of the NodeBalancer's own graph
+    drain: Seconds = 60.0  # twice gunicorn's graceful timeout
+    quiet: Seconds = 5.0
+    interval: Seconds = 1.0  # between two looks at the hosts
+    start_within: Seconds = 120.0  # 30 s proved short for Kamal's users
+    fresh: Seconds = 10.0  # how old an answer may be that a destructive action rests on
+    poll: Seconds = 5.0  # first pause between two reads of a node; each next one is half as long again
+    repeat: Seconds = 10.0  # a change that is not seen so long after it was asked for is asked for again
+    up_within: Seconds = 150.0  # for the balancer's own checks: interval x attempts, settle and a margin
+    deadline: Seconds = 1800.0  # of the way forward; declared pauses excluded
+    lost: Seconds = 30.0  # a host that does not answer for so long is judged by what else is known
+    retry: Seconds = 2.0  # the first pause after a failed action; doubles up to 30 times itself
+    verify_within: Seconds = 60.0
+    lease: Seconds = 30.0
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """When a replica counts as well."""
+
+    probe: Probe
+    passes: int = 3
+    warm_up_paths: tuple[str, ...] = ("/",)
+    warm_up_requests: int = 10
+
+
+class Hook(msgspec.Struct, frozen=True, kw_only=True):
+    """A command of the operator's at a moment of the rollout, or a test: both run on the driver's machine."""
+
+    name: str
+    command: tuple[str, ...]
+    safe_to_repeat: bool = False
+    timeout: Seconds = 300.0
+
+
+HookMoment = Literal["before_prepare", "before_shift", "after_commit", "after_finish", "after_rollback"]
+
+
+class Verify(msgspec.Struct, frozen=True, kw_only=True):
+    """The requests through the users' door that are the rollout's evidence."""
+
+    url: str
+    rate: float = 5.0  # requests a second
+    max_failed: int = 0
+    contains: str = ""  # `{version}` and `{release}` expand; empty: hosts count connections
+    passes: int = 3  # answers wanted after all traffic is on the candidate, before the commit
+
+
+class Rollout(msgspec.Struct, frozen=True, kw_only=True):
+    """Moving an app to a candidate: everything a second machine needs to go on, and no secret."""
+
+    number: int
+    app: str
+    kind: Literal["deploy", "rollback"]
+    candidate: Release
+    candidate_colour: Colour
+    stable: Release | None  # None: a first deploy, or a stable that Celadon did not start
+    stable_colour: Colour | None  # None: a first deploy
+    slots: dict[Colour, tuple[Slot, ...]]
+    ports: tuple[int, ...]  # the balancer's, all of them
+    balancer: str
+    steps: tuple[Step, ...]
+    timing: Timing
+    health: Health
+    verify: Verify
+    tests: tuple[Hook, ...] = ()
+    hooks: tuple[Hook, ...] = ()  # named by their moment
+    bake_net: Literal["backup", "reject"] = "backup"
+    keep: int = 5
+    settings_hash: str = ""  # of the resolved config: the same reference and hash adopt an open rollout
+    config: bytes = b""  # the resolved config itself, as JSON without secrets
+    kept_releases: tuple[str, ...] = ()  # older releases that prune leaves startable
+    opened_by: str = ""
+    opened_utc: float = 0.0
+    celadon: str = ""  # the version that opened it
+
+    @property
+    def unmanaged(self) -> bool:
+        """A stable that Celadon did not start: a way back during the bake, never stopped by us."""
+        return self.stable is None and self.stable_colour is not None
+
+    @property
+    def candidate_slots(self) -> tuple[Slot, ...]:
+        return self.slots[self.candidate_colour]
+
+    @property
+    def stable_slots(self) -> tuple[Slot, ...]:
+        return self.slots[self.stable_colour] if self.stable_colour is not None else ()
+
+    def hook(self, moment: HookMoment) -> Hook | None:
+        return next((hook for hook in self.hooks if hook.name == moment), None)
+
+
+class Requests(msgspec.Struct, frozen=True):
+    """What people said after the rollout was opened. Each is written by compare-and-swap and never taken back."""
+
+    go_back: str = ""  # who asked for abort or rollback; the same goal
+    paused: bool = False
+    promotions: int = 0  # each approves one gate
+    promote_all: bool = False
+    settled_hooks: tuple[str, ...] = ()  # a person says that these ran to their end, or need not
+    until_commit: bool = False  # stop driving once committed; the bake is somebody else's
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """The store's one document: the newest rollout, open or finished, and the requests for it."""
+
+    rollout: Rollout
+    requests: Requests = Requests()
+    finished: str = ""  # the result; empty while it is open
+    epoch: int = 1  # a lost home that was replaced starts a new one

@@ -1,0 +1,155 @@
+"""One decision's view: what is observed, what is wanted, and the questions that several rules ask of both."""
+
+from enum import Enum, auto
+
+import msgspec
+
+from celadon.core.action import Action
+from celadon.core.intent import Intent, Rollout, Timing
+from celadon.core.journal import EMPTY, Journal, Target
+from celadon.core.observed import HostSight, Mode, NodeSight, PublicSight, SlotSight
+from celadon.core.release import Colour, Instant, Slot
+
+
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
+    """One look at the world plus the journal. Nodes are by id: two nodes at one address are both here."""
+
+    nodes: dict[int, NodeSight] = {}
+    hosts: dict[str, HostSight] = {}
+    public: PublicSight = PublicSight()
+    journal: Journal = EMPTY
+    in_flight: frozenset[Action] = frozenset()
+
+
+class Goal(Enum):
+    """Where the world should be now. Going back is only another goal."""
+
+    FORWARD = auto()  # until the commit point
+    BAKE = auto()  # candidate serves, stable is the net
+    RETIRE = auto()  # candidate serves, stable goes
+    BACK = auto()  # stable serves, candidate goes
+
+
+class Scene:
+    """Built anew for each decision; cheap, and gone with it."""
+
+    __slots__ = (
+        "candidate_nodes",
+        "goal",
+        "intent",
+        "journal",
+        "now",
+        "observed",
+        "rollout",
+        "stable_nodes",
+        "timing",
+    )
+
+    def __init__(self, observed: Observed, intent: Intent, now: Instant) -> None:
+        self.observed = observed
+        self.intent = intent
+        self.now = now
+        self.rollout: Rollout = intent.rollout
+        self.timing: Timing = intent.rollout.timing
+        self.journal: Journal = observed.journal
+        candidate = {slot.node_address for slot in self.rollout.candidate_slots}
+        stable = {slot.node_address for slot in self.rollout.stable_slots}
+        self.candidate_nodes: list[NodeSight] = []
+        self.stable_nodes: list[NodeSight] = []
+        for node in observed.nodes.values():
+            if node.facts.address in candidate:
+                self.candidate_nodes.append(node)
+            elif node.facts.address in stable:
+                self.stable_nodes.append(node)
+        self.goal = choose_goal(self)
+
+    # -- nodes ---------------------------------------------------------------------------------
+
+    def asked(self, node: NodeSight) -> Target | None:
+        return self.journal.asked.get(node.facts.id)
+
+    def settled(self, node: NodeSight) -> bool:
+        """Read with this mode and weight, and read so again no earlier than the settle time after."""
+        return node.read_at - node.since >= self.timing.settle
+
+    def fresh(self, node: NodeSight) -> bool:
+        return self.now - node.read_at <= self.timing.fresh
+
+    def up(self, node: NodeSight) -> bool:
+        """Seen to take traffic: accept and UP, and nobody was last asked for anything else."""
+        if node.facts.mode is not Mode.ACCEPT or node.facts.up is not True:
+            return False
+        asked = self.asked(node)
+        return asked is None or asked.mode is Mode.ACCEPT
+
+    def serving(self, node: NodeSight) -> bool:
+        """Counts toward the serving floor (design, section 5, rule 5)."""
+        return self.up(node) and (node.rose or self.settled(node))
+
+    def off(self, node: NodeSight) -> bool:
+        """Gets no traffic for certain: asked, seen and settled as reject; or never anything else in this rollout."""
+        if node.facts.mode is not Mode.REJECT:
+            return False
+        if node.facts.id not in self.journal.raised and node.facts.id not in self.journal.baseline:
+            return True
+        asked = self.asked(node)
+        return asked is not None and asked.mode is Mode.REJECT and self.settled(node)
+
+    # -- slots ---------------------------------------------------------------------------------
+
+    def host(self, slot: Slot) -> HostSight | None:
+        return self.observed.hosts.get(slot.host)
+
+    def slot(self, slot: Slot) -> SlotSight | None:
+        host = self.host(slot)
+        return host.slots.get(slot.key) if host is not None else None
+
+    def reachable(self, slot: Slot) -> bool:
+        host = self.host(slot)
+        return host is not None and host.facts is not None and host.lost_since is None
+
+    def lost_for(self, slot: Slot) -> float:
+        """Seconds since the slot's host stopped answering; 0 while it answers."""
+        host = self.host(slot)
+        if host is None or host.lost_since is None:
+            return 0.0
+        return self.now - host.lost_since
+
+    def nodes_at(self, slot: Slot) -> list[NodeSight]:
+        return [n for n in self.candidate_nodes + self.stable_nodes if n.facts.address == slot.node_address]
+
+    # -- the rollout ---------------------------------------------------------------------------
+
+    @property
+    def leaving_slots(self) -> tuple[Slot, ...]:
+        """The colour on its way out: candidate when going back, stable when it retires."""
+        match self.goal:
+            case Goal.BACK:
+                return self.rollout.candidate_slots
+            case Goal.RETIRE:
+                return self.rollout.stable_slots
+            case _:
+                return ()
+
+    @property
+    def has_traffic(self) -> bool:
+        return any(node.facts.id in self.journal.raised for node in self.candidate_nodes)
+
+    @property
+    def live_colour(self) -> Colour | None:
+        """The colour that this goal means to serve."""
+        if self.goal is Goal.BACK or (self.goal is Goal.FORWARD and self.rollout.stable_colour is not None):
+            return self.rollout.stable_colour
+        return self.rollout.candidate_colour
+
+
+def choose_goal(scene: Scene) -> Goal:
+    journal = scene.journal
+    if journal.returning is not None:
+        return Goal.BACK
+    if journal.committed_at is None:
+        return Goal.FORWARD
+    if journal.retiring_at is not None or scene.rollout.stable_colour is None:
+        return Goal.RETIRE
+    over = scene.now >= journal.committed_at + scene.timing.bake
+    return Goal.RETIRE if over and journal.paused_at is None else Goal.BAKE
