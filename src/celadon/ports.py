@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from celadon.core.intent import Hook, Rollout
 from celadon.core.observed import BalancerFacts, HostFacts, Mode, NodeFacts, Probe, Question
 from celadon.core.release import Colour, Release, ReleaseId, Seconds, Slot
 from celadon.core.secret import Secret
@@ -119,3 +120,54 @@ class Clock(Protocol):
         """Seconds since 1970."""
 
     async def sleep(self, seconds: Seconds) -> None: ...
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """What the verifier saw since it was last asked, and the good run at its end."""
+
+    sent: int = 0
+    failed: int = 0
+    failed_on_candidate: int = 0
+    unknown: int = 0  # our own network's loss: neither a pass nor a failure
+    served: dict[ReleaseId, int] = {}
+    unproven: int = 0  # answered well, by whom is not known
+    passes: int = 0  # good answers in a row up to now, none of them another release's
+    since: float | None = None  # when that run began
+
+
+class Verifier(Protocol):
+    """Requests through the users' door for the whole drive, on a clock, never waiting for answers."""
+
+    def take(self) -> Tally: ...
+
+    async def close(self) -> None: ...
+
+
+class CommandResult(msgspec.Struct, frozen=True):
+    ok: bool
+    lines: tuple[str, ...]  # the last of its output
+
+
+class Commands(Protocol):
+    """Runs the operator's own tests and hooks on the driver's machine, as argument lists."""
+
+    async def run(self, command: Hook, rollout: Rollout, *, test: bool) -> CommandResult: ...
+
+
+class SecretSource(Protocol):
+    """Where a release's secret values come from; asked only when a host lacks them."""
+
+    def values(self, release: Release) -> Mapping[str, Secret]:
+        """Raises Refused, naming what has no value or another value than the release was opened with."""
+
+
+class World(msgspec.Struct, frozen=True):
+    """Everything a driver may touch."""
+
+    hosts: Hosts
+    balancer: Balancer
+    store: Store
+    clock: Clock
+    verifier: Verifier
+    commands: Commands
+    secrets: SecretSource

@@ -141,7 +141,8 @@ class NodeSight(msgspec.Struct, frozen=True):
     read_at: Instant
     since: Instant  # the first of the unbroken run of reads with this mode and weight
     reads: int  # how many reads in that run: polling slows down as it grows
-    rose: bool  # was read as reject and not UP in this rollout, and turned UP since: it has shown that it applies
+    was_off: bool  # was read as reject and not UP by this driver, and never settled as anything else since
+    rose: bool  # and turned UP since: a check can only pass where the change applies
 
 
 class SlotSight(msgspec.Struct, frozen=True):

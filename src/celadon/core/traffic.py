@@ -94,12 +94,15 @@ def _matches(node: NodeSight, target: Target) -> bool:
 def _ask(scene: Scene, nodes: list[NodeSight], targets: Targets, *, lowers: bool = False) -> Decision:
     """PUT what was not asked for yet; read back what was; ask again for what is not seen in time."""
     journal = scene.journal
+    busy = {action.node for action in scene.observed.in_flight if isinstance(action, SetNode)}
     changes: list[SetNode] = []
     unread: list[NodeSight] = []
     lagging: list[NodeSight] = []
     for node in nodes:
         id_, target = node.facts.id, targets[node.facts.id]
         asked_at = journal.asked_at.get(id_)
+        if id_ in busy:
+            continue
         if journal.asked.get(id_) != target or asked_at is None:
             changes.append(_change(node, target, lowers=lowers))
         elif node.read_at <= asked_at:

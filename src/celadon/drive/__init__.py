@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""The only loop with effects: look, decide, perform. Start with `driver`."""

@@ -1,0 +1,368 @@
+"""The loop: look, decide, perform, again. The only place where choosing and doing meet.
+
+Three things go on beside it, each a task: every host is looked at once an interval, the home is told that this
+driver lives and asked what people want, and actions run side by side. Each of them wakes the loop; the loop alone
+decides. Resuming is starting this loop again, on any machine.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+import msgspec
+
+from celadon.core.action import Act, Action, Decision, Finish, Halt, Look, SetNode, Wait
+from celadon.core.decide import decide
+from celadon.core.errors import CeladonError, LeaseLost, NoAnswer, Unavailable
+from celadon.core.intent import Intent, Rollout
+from celadon.core.journal import Driving, Finished, Verified
+from celadon.core.observed import BalancerFacts, PublicSight, Question, SlotQuestion
+from celadon.core.release import ReleaseId, SlotKey
+from celadon.core.scene import Goal, Observed, Scene
+from celadon.drive.lease import Lease
+from celadon.drive.log import Log
+from celadon.drive.memory import Memory
+from celadon.drive.perform import Performer, asked_before, host_of
+from celadon.ports import Tally, World, Writ
+
+REPORT_EVERY = 5.0  # seconds between two entries of the verifier's counts; scaled with the pace
+
+
+class Watcher(Protocol):
+    """Told of every decision: the live view, the event lines, a test."""
+
+    def __call__(self, observed: Observed, intent: Intent, decision: Decision, now: float) -> None: ...
+
+
+def silent(observed: Observed, intent: Intent, decision: Decision, now: float) -> None:
+    """Watch nothing."""
+
+
+class Driver:
+    """Drives one open rollout until it finishes, halts, or this driver may act no more."""
+
+    def __init__(self, world: World, lease: Lease, intent: Intent, watch: Watcher = silent) -> None:
+        self._world = world
+        self._lease = lease
+        self._intent = intent
+        self._watch = watch
+        rollout = intent.rollout
+        slots = [slot for colour in rollout.slots.values() for slot in colour]
+        self._hosts = sorted({slot.host for slot in slots})
+        self._memory = Memory((slot.node_address for slot in slots), self._hosts)
+        self._log = Log(world.store, world.clock, rollout.number, lease.fence)
+        self._performer = Performer(world, rollout, lease, self._log, self._memory)
+        self._running: dict[Action, asyncio.Task[None]] = {}
+        self._wake = asyncio.Event()
+        self._fenced: set[str] = set()
+        self._pending = Tally()
+        self._reported_at = world.clock.now()
+        self._goal = Goal.FORWARD
+        self._lost: Exception | None = None  # why this driver must end
+        self._stopping = False
+
+    @property
+    def log(self) -> Log:
+        return self._log
+
+    @property
+    def memory(self) -> Memory:
+        return self._memory
+
+    @property
+    def rollout(self) -> Rollout:
+        return self._intent.rollout
+
+    def stop(self) -> None:
+        """Start nothing new: the loop ends after what is in flight, at most `timing.stop` later."""
+        self._stopping = True
+        self._wake.set()
+
+    async def drive(self) -> Finish | Halt | None:
+        """Returns the end, or None when it was told to stop. Raises LeaseLost, or Unavailable for a lost home."""
+        await self._log.load()
+        await self._log.write(Driving(who=self._lease.holder, fence=self._lease.fence))
+        await self._first_look()
+        beside = [self._spawn(self._keep_looking(host)) for host in self._hosts]
+        beside.append(self._spawn(self._keep_home()))
+        try:
+            return await self._loop()
+        finally:
+            for task in [*beside, *self._running.values()]:
+                task.cancel()
+            await asyncio.gather(*beside, *self._running.values(), return_exceptions=True)
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    async def _loop(self) -> Finish | Halt | None:
+        clock = self._world.clock
+        while True:
+            self._wake.clear()
+            if self._lost is not None:
+                raise self._lost
+            if self._stopping:
+                await self._settle_down()
+                return None
+            self._tally()
+            if clock.now() >= self._reported_at + REPORT_EVERY:
+                await self._report()
+            observed, now = self.observed(), clock.now()
+            self._goal = Scene(observed, self._intent, now).goal
+            decision = decide(observed, self._intent, now)
+            self._watch(observed, self._intent, decision, now)
+            match decision:
+                case Act(actions=actions):
+                    await self._start(actions)
+                case Look(nodes=nodes):
+                    await self._look(nodes)
+                case Wait(until=until):
+                    await self._sleep(until)
+                case Finish():
+                    await self._finish(decision)
+                    return decision
+                case Halt():
+                    await self._report()
+                    return decision
+
+    def observed(self) -> Observed:
+        journal, pending = self._log.journal, self._pending
+        public = PublicSight(
+            sent=journal.sent + pending.sent,
+            failed=journal.failed + pending.failed,
+            failed_on_candidate=journal.failed_on_candidate + pending.failed_on_candidate,
+            passes=pending.passes,
+            since=pending.since,
+        )
+        return Observed(
+            nodes=self._memory.nodes,
+            hosts=self._memory.hosts,
+            public=public,
+            journal=journal,
+            in_flight=frozenset(self._running),
+        )
+
+    async def _start(self, actions: tuple[Action, ...]) -> None:
+        """What must be remembered is durable before the first of them is tried."""
+        events = [event for action in actions if (event := asked_before(action)) is not None]
+        if events:
+            await self._log.write(*events)
+        for action in actions:
+            self._running[action] = self._spawn(self._perform(action))
+        if not any(isinstance(action, SetNode) for action in actions):
+            await asyncio.sleep(0)
+
+    async def _perform(self, action: Action) -> None:
+        """The action stays in flight until its host was looked at again: the next choice rests on what it did."""
+        try:
+            await self._performer.perform(action)
+            if (host := host_of(action)) is not None:
+                await self._look_at(host)
+        except Exception as error:  # noqa: BLE001 - raised by the loop
+            self._lost = error
+        finally:
+            self._running.pop(action, None)
+            self._wake.set()
+
+    async def _sleep(self, until: float | None) -> None:
+        now = self._world.clock.now()
+        longest = max(self.rollout.timing.interval, 0.01)
+        seconds = longest if until is None else min(longest, max(0.0, until - now))
+        waiter = self._spawn(self._wake_after(seconds))
+        await self._wake.wait()
+        waiter.cancel()
+
+    async def _wake_after(self, seconds: float) -> None:
+        await self._world.clock.sleep(seconds)
+        self._wake.set()
+
+    async def _settle_down(self) -> None:
+        """Give what is in flight a few seconds to end, then leave it: done twice is done once."""
+        running = list(self._running.values())
+        if running:
+            patience = self._spawn(self._world.clock.sleep(5.0))
+            await asyncio.wait([*running, patience], return_when=asyncio.FIRST_COMPLETED)
+            patience.cancel()
+        await self._report()
+
+    async def _finish(self, finish: Finish) -> None:
+        await self._report()
+        if finish.result == "committed":
+            return
+        if self._log.journal.finished is None:
+            await self._log.write(Finished(result=finish.result, reason=finish.because))
+        while not self._intent.finished:
+            raw = await self._world.store.read_intent()
+            stored = decode_intent(raw)
+            if stored is None or stored.rollout.number != self.rollout.number or stored.finished:
+                return
+            self._intent = stored
+            done = msgspec.structs.replace(stored, finished=finish.result)
+            if await self._world.store.swap_intent(raw, msgspec.json.encode(done)):
+                self._intent = done
+
+    # -- looking -------------------------------------------------------------------------------
+
+    async def _first_look(self) -> None:
+        """All hosts once, fenced; the balancer by its list, three times alike after a driver that vanished."""
+        await asyncio.gather(*(self._look_at(host) for host in self._hosts))
+        wanted = 3 if self._lease.taken_over else 1
+        same, last = 0, None
+        while same < wanted:
+            facts = await self._read_balancer()
+            seen = {(n.id, n.mode, n.weight) for config in facts.configs for n in config.nodes}
+            same = same + 1 if seen == last or last is None else 1
+            last = seen
+            if same < wanted:
+                await self._world.clock.sleep(self.rollout.timing.interval)
+
+    async def _read_balancer(self) -> BalancerFacts:
+        """Patient: a balancer that cannot be read for a while is no reason to stop driving."""
+        give_up = self._world.clock.now() + self.rollout.timing.deadline
+        while True:
+            try:
+                facts = await self._world.balancer.read()
+            except Unavailable:
+                if self._world.clock.now() >= give_up:
+                    raise
+                await self._world.clock.sleep(self.rollout.timing.retry)
+                if self._lost is not None:
+                    raise self._lost from None
+            else:
+                self._memory.saw_balancer(facts, self._world.clock.now())
+                return facts
+
+    async def _look(self, nodes: tuple[int, ...]) -> None:
+        """Read these nodes, or all by the list. What cannot be read now stays as old as it is."""
+        try:
+            if not nodes:
+                self._memory.saw_balancer(await self._world.balancer.read(), self._world.clock.now())
+                return
+            known = self._memory.nodes
+            await asyncio.gather(*(self._read_node(id_) for id_ in nodes if id_ in known))
+        except Unavailable:
+            await self._world.clock.sleep(self.rollout.timing.retry)
+
+    async def _read_node(self, id_: int) -> None:
+        asked_at = self._world.clock.now()  # an answer is as old as its question
+        facts = await self._world.balancer.read_node(self._memory.nodes[id_].facts)
+        self._memory.saw_node(id_, facts, asked_at)
+
+    async def _keep_looking(self, host: str) -> None:
+        try:
+            while True:
+                await self._world.clock.sleep(self.rollout.timing.interval)
+                await self._look_at(host)
+                self._wake.set()
+        except Exception as error:  # noqa: BLE001 - raised by the loop
+            self._lost = error
+            self._wake.set()
+
+    async def _look_at(self, host: str) -> None:
+        question = self._question(host)
+        asked_at = self._world.clock.now()
+        try:
+            if host not in self._fenced:
+                await self._world.hosts.raise_fence(Writ(host, self.rollout.app, self._lease.fence))
+                self._fenced.add(host)
+            facts = await self._world.hosts.look(host, question)
+        except LeaseLost as error:
+            self._lost = error
+        except CeladonError as error:
+            self._memory.lost_host(host, error.message, asked_at)
+        else:
+            expected: dict[SlotKey, ReleaseId | None] = {q.slot.key: q.release for q in question.slots}
+            self._memory.saw_host(host, facts, asked_at, expected)
+
+    def _question(self, host: str) -> Question:
+        """The colour that leaves is counted, and not probed: a probe is a connection. The other is probed."""
+        rollout, leaving = self.rollout, self._leaving()
+        slots = [
+            SlotQuestion(
+                slot=slot,
+                release=release.id if release is not None else None,
+                probe=slot not in leaving and release is not None,
+                count=True,
+            )
+            for colour, release in self._releases()
+            for slot in rollout.slots[colour]
+            if slot.host == host
+        ]
+        return Question(rollout.app, tuple(slots), rollout.health.probe)
+
+    def _leaving(self) -> frozenset[object]:
+        match self._goal:
+            case Goal.BACK:
+                return frozenset(self.rollout.candidate_slots)
+            case Goal.RETIRE:
+                return frozenset(self.rollout.stable_slots)
+            case _:
+                return frozenset()
+
+    def _releases(self) -> list[tuple[Any, Any]]:
+        rollout = self.rollout
+        pairs: list[tuple[Any, Any]] = [(rollout.candidate_colour, rollout.candidate)]
+        if rollout.stable_colour is not None:
+            pairs.append((rollout.stable_colour, rollout.stable))
+        return pairs
+
+    # -- the home and the verifier ---------------------------------------------------------------
+
+    async def _keep_home(self) -> None:
+        """Say that this driver lives; hear what people want. Ends the drive before the lease can lapse."""
+        clock, pause = self._world.clock, min(2.0, self._lease.ttl / 6)
+        while self._lost is None:
+            await clock.sleep(pause)
+            try:
+                await self._lease.renew()
+                stored = decode_intent(await self._world.store.read_intent())
+                if stored is not None and stored.rollout.number == self.rollout.number:
+                    self._intent = stored
+            except Unavailable as error:
+                if isinstance(error, LeaseLost):
+                    self._lost = error
+                elif self._lease.remaining <= self._lease.ttl * 0.2:
+                    self._lost = NoAnswer(f"the home does not answer: {error.message}", hint="run it again")
+            except Exception as error:  # noqa: BLE001 - raised by the loop
+                self._lost = error
+            self._wake.set()
+
+    def _tally(self) -> None:
+        """Add what the verifier saw to what is not written down yet."""
+        new, old = self._world.verifier.take(), self._pending
+        served = dict(old.served)
+        for release, count in new.served.items():
+            served[release] = served.get(release, 0) + count
+        self._pending = Tally(
+            sent=old.sent + new.sent,
+            failed=old.failed + new.failed,
+            failed_on_candidate=old.failed_on_candidate + new.failed_on_candidate,
+            unknown=old.unknown + new.unknown,
+            served=served,
+            unproven=old.unproven + new.unproven,
+            passes=new.passes,
+            since=new.since,
+        )
+
+    async def _report(self) -> None:
+        pending, self._reported_at = self._pending, self._world.clock.now()
+        if not pending.sent:
+            return
+        self._pending = Tally(passes=pending.passes, since=pending.since)
+        await self._log.write(
+            Verified(
+                sent=pending.sent,
+                failed=pending.failed,
+                failed_on_candidate=pending.failed_on_candidate,
+                unknown=pending.unknown,
+                served=pending.served,
+                unproven=pending.unproven,
+            )
+        )
+
+    @staticmethod
+    def _spawn(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        return asyncio.get_running_loop().create_task(work)
+
+
+def decode_intent(raw: bytes | None) -> Intent | None:
+    return msgspec.json.decode(raw, type=Intent) if raw is not None else None

@@ -1,0 +1,104 @@
+"""One driver at a time. The lease stores no expiry: nobody has to trust another machine's clock.
+
+A holder renews by raising a counter. Who finds the counter unchanged for one whole time to live, on its own
+monotonic clock, takes the lease with the next fence. The holder itself counts from the moment it *sent* its last
+renewal, so it stops before anybody can take over.
+"""
+
+import msgspec
+
+from celadon.core.errors import LeaseLost, Unavailable
+from celadon.core.release import Seconds
+from celadon.ports import Clock, Store
+
+
+class LeaseFacts(msgspec.Struct, frozen=True):
+    """What is stored. `holder` empty: given back."""
+
+    holder: str
+    fence: int
+    counter: int
+    since_utc: float
+
+
+class Held(Unavailable):
+    """Another driver is alive and holds the lease."""
+
+    code = "lease_held"
+
+    def __init__(self, lease: LeaseFacts) -> None:
+        super().__init__(f"driven by {lease.holder}", hint="watch: celadon status --follow · stop it: celadon abort")
+        self.lease = lease
+
+
+class Lease:
+    """Held by this driver, from `take` until `release`."""
+
+    def __init__(self, store: Store, clock: Clock, holder: str, ttl: Seconds) -> None:
+        self._store = store
+        self._clock = clock
+        self.holder = holder
+        self.ttl = ttl
+        self._raw: bytes = b""
+        self._facts = LeaseFacts("", 0, 0, 0.0)
+        self._renewed_at = clock.now()
+        self.taken_over = False
+
+    @property
+    def fence(self) -> int:
+        return self._facts.fence
+
+    @property
+    def remaining(self) -> Seconds:
+        return self._renewed_at + self.ttl - self._clock.now()
+
+    async def take(self) -> None:
+        """Raises Held as soon as the present holder shows that it lives; else takes over after one ttl."""
+        raw = await self._store.read_lease()
+        watched_since = self._clock.now()
+        while True:
+            facts = decode(raw)
+            free = facts is None or not facts.holder
+            lapsed = self._clock.now() - watched_since >= self.ttl
+            if free or lapsed:
+                if await self._swap(raw, facts):
+                    self.taken_over = not free
+                    return
+            else:
+                await self._clock.sleep(min(1.0, self.ttl / 10))
+            newer = await self._store.read_lease()
+            if newer != raw:
+                newer_facts = decode(newer)
+                if newer_facts is not None and newer_facts.holder:
+                    raise Held(newer_facts)
+                raw, watched_since = newer, self._clock.now()
+
+    async def renew(self) -> None:
+        """Raises LeaseLost when somebody else has it; lets Unavailable through for the caller to try again."""
+        sent_at = self._clock.now()
+        facts = msgspec.structs.replace(self._facts, counter=self._facts.counter + 1)
+        raw = msgspec.json.encode(facts)
+        if not await self._store.swap_lease(self._raw, raw):
+            stored = await self._store.read_lease()
+            if stored != raw:  # an answer that was lost on the way may have been ours
+                raise LeaseLost("another driver took the lease", hint="celadon status")
+        self._raw, self._facts, self._renewed_at = raw, facts, sent_at
+
+    async def release(self) -> None:
+        """Give it back: the next driver need not wait. The fence stays."""
+        facts = msgspec.structs.replace(self._facts, holder="", counter=self._facts.counter + 1)
+        await self._store.swap_lease(self._raw, msgspec.json.encode(facts))
+
+    async def _swap(self, raw: bytes | None, before: LeaseFacts | None) -> bool:
+        sent_at = self._clock.now()
+        fence = before.fence + 1 if before is not None else 1
+        facts = LeaseFacts(self.holder, fence, 0, self._clock.utc())
+        new = msgspec.json.encode(facts)
+        if not await self._store.swap_lease(raw, new):
+            return False
+        self._raw, self._facts, self._renewed_at = new, facts, sent_at
+        return True
+
+
+def decode(raw: bytes | None) -> LeaseFacts | None:
+    return msgspec.json.decode(raw, type=LeaseFacts) if raw is not None else None

@@ -1,0 +1,154 @@
+"""Carry out one action: what is written down before, the call, what is written down after."""
+
+from typing import assert_never
+
+from celadon.core.action import (
+    Action,
+    Prune,
+    PutArtifact,
+    PutSettings,
+    Record,
+    RunCommand,
+    SetNode,
+    Start,
+    Stop,
+    WarmUpSlot,
+)
+from celadon.core.decide import failure_key
+from celadon.core.errors import CeladonError, LeaseLost, NoAnswer, Refused, Unavailable
+from celadon.core.intent import Rollout
+from celadon.core.journal import (
+    ActionFailed,
+    ActionWorked,
+    Asked,
+    CommandFinished,
+    CommandStarted,
+    Event,
+    Pruned,
+    Stopped,
+    Warmed,
+)
+from celadon.core.release import Release
+from celadon.drive.lease import Lease
+from celadon.drive.log import Log
+from celadon.drive.memory import Memory
+from celadon.ports import Placement, WarmUp, World, Writ
+
+PUT_DEADLINE = 0.4  # of the lease's time to live: a PUT must end, or be given up, well before it lapses
+PUT_MARGIN = 0.2
+
+
+class Performer:
+    """Knows the world, the rollout and the right to act; knows nothing about what comes next."""
+
+    def __init__(self, world: World, rollout: Rollout, lease: Lease, log: Log, memory: Memory) -> None:
+        self._world = world
+        self._rollout = rollout
+        self._lease = lease
+        self._log = log
+        self._memory = memory
+
+    async def perform(self, action: Action) -> None:
+        """Raises LeaseLost when this driver may act no more; every other failure is written down."""
+        try:
+            await self._do(action)
+        except LeaseLost:
+            raise
+        except (Refused, Unavailable) as error:
+            await self._log.write(
+                ActionFailed(action=failure_key(action), error=one_line(error), final=isinstance(error, Refused))
+            )
+        else:
+            if failure_key(action) in self._log.journal.failures:
+                await self._log.write(ActionWorked(action=failure_key(action)))
+
+    def _writ(self, host: str) -> Writ:
+        return Writ(host, self._rollout.app, self._lease.fence)
+
+    async def _do(self, action: Action) -> None:
+        world, candidate = self._world, self._rollout.candidate
+        match action:
+            case Record(event=event):
+                await self._log.write(event)
+            case PutSettings(host=host):
+                await world.hosts.put_settings(self._writ(host), candidate, world.secrets.values(candidate))
+            case PutArtifact(host=host):
+                await world.hosts.put_artifact(self._writ(host), candidate)
+            case Start(slot=slot):
+                where = Placement(candidate, slot, self._rollout.candidate_colour, self._rollout.number)
+                await world.hosts.start(self._writ(slot.host), where)
+            case WarmUpSlot(slot=slot, replica=replica):
+                health = self._rollout.health
+                asked = WarmUp(slot, health.warm_up_paths, health.warm_up_requests, health.probe)
+                await world.hosts.warm_up(slot.host, asked)
+                await self._log.write(Warmed(slot=slot.key, replica=replica))
+            case SetNode():
+                await self._set_node(action)
+            case Stop(slot=slot, release=release):
+                cut = await world.hosts.stop(self._writ(slot.host), release, slot, self._grace(release))
+                await self._log.write(Stopped(slot=slot.key, release=release, cut=cut))
+            case RunCommand():
+                await self._run(action)
+            case Prune(host=host):
+                await world.hosts.prune(self._writ(host), self._kept())
+                await self._log.write(Pruned(host=host))
+            case _:
+                assert_never(action)
+
+    async def _set_node(self, action: SetNode) -> None:
+        """The right to act must outlast the PUT: the balancer cannot check a fence. `Asked` was written before."""
+        node = self._memory.nodes.get(action.node)
+        if node is None:
+            raise Unavailable(f"node {action.node} is gone")
+        deadline = self._lease.ttl * PUT_DEADLINE
+        if self._lease.remaining < deadline + self._lease.ttl * PUT_MARGIN:
+            raise Unavailable("the lease ends too soon to change the balancer")
+        try:
+            await self._world.balancer.set_node(node.facts, action.mode, action.weight, deadline)
+        except NoAnswer:
+            return  # it may have been done: the read that follows says so, and it is asked again if not
+
+    async def _run(self, action: RunCommand) -> None:
+        commands = self._rollout.tests if action.kind == "test" else self._rollout.hooks
+        command = next(command for command in commands if command.name == action.name)
+        await self._log.write(CommandStarted(kind=action.kind, name=action.name))
+        result = await self._world.commands.run(command, self._rollout, test=action.kind == "test")
+        await self._log.write(
+            CommandFinished(kind=action.kind, name=action.name, ok=result.ok, detail=result.lines[-20:])
+        )
+
+    def _grace(self, release: str) -> float:
+        candidate, stable = self._rollout.candidate, self._rollout.stable
+        leaving: Release = candidate if stable is None or release == candidate.id else stable
+        return leaving.stop_timeout
+
+    def _kept(self) -> frozenset[str]:
+        stable = self._rollout.stable
+        ids = {self._rollout.candidate.id, *self._rollout.kept_releases}
+        return frozenset(ids | ({stable.id} if stable is not None else set()))
+
+
+def one_line(error: CeladonError) -> str:
+    return " ".join([error.message, *error.details])[:500]
+
+
+def asked_before(action: Action) -> Event | None:
+    """What must be durable before the action is tried."""
+    if isinstance(action, SetNode):
+        return Asked(
+            node=action.node, mode=action.mode, weight=action.weight, port=action.port, address=action.address
+        )
+    return None
+
+
+def host_of(action: Action) -> str | None:
+    """The host that an action changes."""
+    match action:
+        case PutSettings(host=host) | PutArtifact(host=host) | Prune(host=host):
+            return host
+        case Start(slot=slot) | Stop(slot=slot) | WarmUpSlot(slot=slot):
+            return slot.host
+        case SetNode() | RunCommand() | Record():
+            return None
+        case _:
+            assert_never(action)
