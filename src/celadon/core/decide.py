@@ -84,10 +84,8 @@ def protect_users(scene: Scene) -> Decision | None:
 def stop_when_stuck(scene: Scene) -> Decision | None:
     """Every wait has a deadline. Past the commit point and on the way back it ends the drive, not the service."""
     started = {Goal.BACK: scene.journal.returning_at, Goal.RETIRE: scene.journal.committed_at}.get(scene.goal)
-    if started is None:
-        return None
     allowed = scene.timing.deadline + (scene.timing.bake if scene.goal is Goal.RETIRE else 0.0)
-    if scene.now < started + allowed + scene.journal.paused_for:
+    if not scene.overdue(started, allowed):
         return None
     return Halt("it could not be finished in time", "celadon status · then run the same command again", False)
 
@@ -388,7 +386,7 @@ def _verified(scene: Scene) -> Decision | None:
     wanted = scene.rollout.verify.passes
     if public.passes >= wanted and public.since is not None:
         return None
-    if scene.now >= since + scene.timing.settle + scene.timing.verify_within:
+    if scene.overdue(since, scene.timing.settle + scene.timing.verify_within):
         reason = f"not verified through {scene.rollout.verify.url}: {public.passes} of {wanted} good answers in a row"
         return Act((Record(Returning(reason=reason)),), reason)
     return Wait(None, f"verify through the users' door: {public.passes} of {wanted} good answers in a row")

@@ -168,6 +168,8 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     """What the events add up to. Instants are on the reader's clock."""
 
     length: int = 0
+    last_at: Instant | None = None
+    driving_at: Instant | None = None  # when the present driver began: time without a driver counts for no deadline
     opened_at: Instant | None = None
     floor: dict[int, int] = {}
     baseline: dict[int, int] = {}
@@ -262,11 +264,14 @@ def _remember(journal: Journal, event: Event, at: Instant) -> Journal:  # noqa: 
             }
         case Finished():
             changes = {"finished": event}
-        case Driving() | Noted():
+        case Driving():
+            idle = at - journal.last_at if journal.last_at is not None else 0.0
+            changes = {"driving_at": at, "paused_for": journal.paused_for + (idle if journal.paused_at is None else 0.0)}
+        case Noted():
             changes = {}
         case _:
             assert_never(event)
-    return msgspec.structs.replace(journal, length=journal.length + 1, **changes)
+    return msgspec.structs.replace(journal, length=journal.length + 1, last_at=at, **changes)
 
 
 def _pause(journal: Journal, event: Paused, at: Instant) -> dict[str, object]:

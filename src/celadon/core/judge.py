@@ -75,7 +75,7 @@ def _nodes_wrong(scene: Scene) -> str | None:
                 return f"port {port} lost its node for {slot.key} ({slot.node_address})"
     for node in scene.candidate_nodes:
         asked_at = scene.journal.asked_at.get(node.facts.id)
-        late = asked_at is not None and scene.now > asked_at + scene.timing.up_within
+        late = scene.overdue(asked_at, scene.timing.up_within)
         if late and node.facts.id in scene.journal.raised and not scene.up(node):
             return f"the balancer did not call {node.facts.label} UP on port {node.facts.port} in time"
     return None

@@ -95,6 +95,13 @@ class Scene:
         asked = self.asked(node)
         return asked is not None and asked.mode is Mode.REJECT and self.settled(node)
 
+    def overdue(self, since: Instant | None, allowed: float) -> bool:
+        """More than `allowed` seconds since then, under this driver: time without one is nobody's fault."""
+        if since is None:
+            return False
+        began = self.journal.driving_at
+        return self.now >= max(since, began if began is not None else since) + allowed
+
     # -- slots ---------------------------------------------------------------------------------
 
     def host(self, slot: Slot) -> HostSight | None:

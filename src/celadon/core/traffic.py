@@ -80,7 +80,7 @@ def floor(scene: Scene, port: int) -> int:
 def rise_is_late(scene: Scene, nodes: list[NodeSight]) -> bool:
     """Asked to accept, and not UP within the time that the balancer's checks take."""
     asked = [scene.journal.asked_at[n.facts.id] for n in nodes if n.facts.id in scene.journal.asked_at]
-    late = bool(asked) and scene.now > max(asked) + scene.timing.up_within
+    late = bool(asked) and scene.overdue(max(asked), scene.timing.up_within)
     return late and not all(scene.up(node) for node in nodes)
 
 
@@ -176,8 +176,7 @@ def _poll(scene: Scene, nodes: list[NodeSight], because: str) -> Decision:
 
 
 def _time_to_rise_is_over(scene: Scene) -> bool:
-    started = scene.journal.returning_at
-    return started is not None and scene.now >= started + scene.timing.up_within
+    return scene.overdue(scene.journal.returning_at, scene.timing.up_within)
 
 
 def _takes_traffic_away(node: NodeSight) -> bool:
