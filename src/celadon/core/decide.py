@@ -438,8 +438,8 @@ def _may_stop(scene: Scene, slot: Slot) -> Decision | None:
 
 
 def _abandon(scene: Scene, slot: Slot, deadline: Instant) -> Decision:
-    over = deadline + scene.timing.lost
-    if scene.now >= over and scene.lost_for(slot) >= scene.timing.lost:
+    over = max(deadline, scene.now - scene.lost_for(slot)) + scene.timing.lost
+    if scene.now >= over:
         return Act((Record(Abandoned(slot=slot.key)),), f"{slot.host} is dead and gets no traffic: left for later")
     return Wait(over, f"{slot.host} does not answer")
 
@@ -528,6 +528,8 @@ def failure_key(action: Action) -> str:
 
 def hold_back(decision: Decision, scene: Scene) -> Decision:
     """Leave out what is under way or failed a moment ago. Trying again gets rarer; giving up is the judge's."""
+    if isinstance(decision, Wait) and decision.until is not None and decision.until <= scene.now:
+        return Wait(None, decision.because)  # a rule waits for something else by now; the loop must not spin
     if not isinstance(decision, Act):
         return decision
     busy = {subject(action) for action in scene.observed.in_flight}
