@@ -138,6 +138,9 @@ class Tally(msgspec.Struct, frozen=True):
 class Verifier(Protocol):
     """Requests through the users' door for the whole drive, on a clock, never waiting for answers."""
 
+    def begin(self, rollout: Rollout) -> None:
+        """Start asking, on behalf of this rollout. A first deploy is counted from its first good answer."""
+
     def take(self) -> Tally: ...
 
     async def close(self) -> None: ...

@@ -8,14 +8,12 @@ import msgspec
 
 from celadon.core.errors import CeladonError
 from celadon.core.intent import Health, Intent, Requests, Rollout, Timing, Verify
-from celadon.core.journal import Opened
 from celadon.core.observed import Mode, Probe
 from celadon.core.release import Colour, Release
 from celadon.core.scene import Observed
 from celadon.core.strategy import blue_green
 from celadon.drive.driver import Driver, decode_intent
 from celadon.drive.lease import Lease
-from celadon.drive.log import Log
 from celadon.ports import World
 from tests.simulation.virtual import run
 from tests.simulation.world import Behaviour, Faults, Ports, SimWorld
@@ -104,17 +102,12 @@ def tell(setting: Setting, *, trace: bool = False) -> Outcome:
 
 
 async def _tell(setting: Setting, *, trace: bool) -> Outcome:
-    world = SimWorld(
-        setting.seed, colours=setting.colours, ports=setting.ports, lag=setting.lag, shared=setting.shared
-    )
+    world = SimWorld(setting.seed, colours=setting.colours, ports=setting.ports, lag=setting.lag, shared=setting.shared)
     world.drain = TIMING.drain
     world.behaviours[NEW.id] = setting.candidate
     if not setting.first:
         world.serve_from(Colour.BLUE, OLD)
-    intent, opened = _open(world, setting)
-    world.intent = msgspec.json.encode(intent)
-    opener = Ports(world)
-    await Log(opener, opener, 1, 0).write(opened)
+    world.intent = msgspec.json.encode(_open(world, setting))
     world.faults = setting.faults
     rate = 0.0 if setting.first else 10.0
     physics = asyncio.get_running_loop().create_task(world.physics(tick=0.5, rate=rate))
@@ -131,7 +124,7 @@ async def _tell(setting: Setting, *, trace: bool) -> Outcome:
     return Outcome(result, world, drivers, world.now - began, lines)
 
 
-def _open(world: SimWorld, setting: Setting) -> tuple[Intent, Opened]:
+def _open(world: SimWorld, setting: Setting) -> Intent:
     stable = {slot.node_address for slot in world.slots[Colour.BLUE]}
     baseline = {n.id: n.weight for n in world.nodes.values() if n.address in stable and n.mode is Mode.ACCEPT}
     rollout = Rollout(
@@ -149,9 +142,10 @@ def _open(world: SimWorld, setting: Setting) -> tuple[Intent, Opened]:
         timing=TIMING,
         health=Health(probe=Probe("/", "shop")),
         verify=Verify(url="http://127.0.0.1", passes=1 if not setting.first else 0),
+        floor=dict.fromkeys(world.ports, setting.colours),
+        baseline=baseline,
     )
-    floor = dict.fromkeys(world.ports, setting.colours)
-    return Intent(rollout=rollout), Opened(floor=floor, baseline=baseline)
+    return Intent(rollout=rollout)
 
 
 async def _watch(world: SimWorld, setting: Setting) -> None:
@@ -191,7 +185,6 @@ async def _drive_to_the_end(world: SimWorld, setting: Setting, lines: list[str] 
 
 async def _one_driver(world: SimWorld, setting: Setting, name: str, lines: list[str] | None) -> str:
     ports = Ports(world, skew=setting.skew if name.endswith("1") else 0.0)
-    ports.candidate = NEW.id
     everything = World(ports, ports, ports, ports, ports, ports, ports)
     lease = Lease(ports, ports, name, TIMING.lease)
     ports.process = asyncio.current_task()

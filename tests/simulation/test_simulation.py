@@ -1,10 +1,10 @@
 """Many worlds, each drawn from its seed: whatever goes wrong, no request is lost and the rollout ends."""
 
 import pytest
-from tests.simulation.story import NEW, OLD, Outcome, Setting, draw, tell
 
 from celadon.core.observed import Mode
 from celadon.core.release import Colour
+from tests.simulation.story import NEW, OLD, Outcome, Setting, draw, tell
 
 
 def check(outcome: Outcome, setting: Setting) -> list[str]:

@@ -544,6 +544,9 @@ class Ports:
     async def sleep(self, seconds: Seconds) -> None:
         await asyncio.sleep(seconds)
 
+    def begin(self, rollout: Rollout) -> None:
+        self.candidate = rollout.candidate.id
+
     def take(self) -> Tally:
         new = self.world.answers[self._taken :]
         self._taken = len(self.world.answers)

@@ -95,8 +95,8 @@ def restore_stable(scene: Scene) -> Decision | None:
     if scene.goal is not Goal.BACK:
         return None
     targets = {node.facts.id: traffic.OFF for node in scene.candidate_nodes}
-    stable = [node for node in scene.stable_nodes if node.facts.id in scene.journal.baseline]
-    home = {node.facts.id: Target(Mode.ACCEPT, scene.journal.baseline[node.facts.id]) for node in stable}
+    stable = [node for node in scene.stable_nodes if node.facts.id in scene.rollout.baseline]
+    home = {node.facts.id: Target(Mode.ACCEPT, scene.rollout.baseline[node.facts.id]) for node in stable}
     away = [node for node in stable if not traffic.in_place(scene, node, home[node.facts.id])]
     if away and _served_by_backup(scene):
         return _leave_backup(scene, stable, home, targets)
@@ -123,9 +123,7 @@ def prepare(scene: Scene) -> Decision | None:
     candidate = scene.rollout.candidate
     hosts = sorted({slot.host for slot in scene.rollout.candidate_slots})
     seen = {name: scene.observed.hosts.get(name) for name in hosts}
-    unseen = [
-        name for name, host in seen.items() if host is None or host.facts is None or host.lost_since is not None
-    ]
+    unseen = [name for name, host in seen.items() if host is None or host.facts is None or host.lost_since is not None]
     facts = {name: host.facts for name, host in seen.items() if host is not None and host.facts is not None}
     settings = tuple(PutSettings(n) for n in hosts if n in facts and candidate.id not in facts[n].settings)
     if settings:
@@ -179,9 +177,7 @@ def take_step(scene: Scene) -> Decision | None:
             decision = await_approval(scene, index)
         case SetWeight():
             decision = shift(scene)
-    return decision or Act(
-        (Record(StepDone(index=index)),), f"step {index + 1} of {len(scene.rollout.steps)} is done"
-    )
+    return decision or Act((Record(StepDone(index=index)),), f"step {index + 1} of {len(scene.rollout.steps)} is done")
 
 
 def commit(scene: Scene) -> Decision | None:
@@ -206,7 +202,7 @@ def bake(scene: Scene) -> Decision | None:
     if scene.goal is not Goal.BAKE:
         return None
     net = Mode(scene.rollout.bake_net)
-    weights = scene.journal.baseline
+    weights = scene.rollout.baseline
     stable = [node for node in scene.stable_nodes if node.facts.id in weights]
     targets = {node.facts.id: Target(net, weights[node.facts.id]) for node in stable}
     keep = {node.facts.id: Target(Mode.ACCEPT, FULL_WEIGHT) for node in scene.candidate_nodes}
@@ -424,7 +420,7 @@ def _may_stop(scene: Scene, slot: Slot) -> Decision | None:
     if on:
         return traffic.settle(scene, on) or Wait(None, f"{slot.key} is not out of the balancer")
     off_since = max((node.since + scene.timing.settle for node in nodes), default=scene.now)
-    touched = any(node.facts.id in scene.journal.raised | scene.journal.baseline.keys() for node in nodes)
+    touched = any(node.facts.id in scene.journal.raised | scene.rollout.baseline.keys() for node in nodes)
     deadline = off_since + scene.timing.drain
     if not scene.reachable(slot):
         return _abandon(scene, slot, deadline)
@@ -476,9 +472,7 @@ def _holds_candidate(scene: Scene, slot: Slot) -> bool:
     if sight is None:
         return True  # unknown: nothing is started on a guess
     replica = sight.facts.replica
-    return (
-        replica is not None and replica.release == scene.rollout.candidate.id and (replica.running or _exits(sight))
-    )
+    return replica is not None and replica.release == scene.rollout.candidate.id and (replica.running or _exits(sight))
 
 
 def _exits(sight: SlotSight) -> bool:

@@ -84,6 +84,8 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     settings_hash: str = ""  # of the resolved config: the same reference and hash adopt an open rollout
     config: bytes = b""  # the resolved config itself, as JSON without secrets
     kept_releases: tuple[str, ...] = ()  # older releases that prune leaves startable
+    floor: dict[int, int] = {}  # by port: the fewest nodes that must serve at any moment
+    baseline: dict[int, int] = {}  # node id -> weight, of the nodes that served: where going back leads
     opened_by: str = ""
     opened_utc: float = 0.0
     celadon: str = ""  # the version that opened it

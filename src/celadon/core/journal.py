@@ -18,10 +18,9 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Opened(_Event, frozen=True, kw_only=True):
-    """Preflight passed. `floor` by port; `baseline`: node id -> weight of the nodes that served."""
+    """Preflight passed. `rollout`: the whole of it as JSON, so that a journal explains itself years later."""
 
-    floor: dict[int, int]
-    baseline: dict[int, int]
+    rollout: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Driving(_Event, frozen=True, kw_only=True):
@@ -171,8 +170,6 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     last_at: Instant | None = None
     driving_at: Instant | None = None  # when the present driver began: time without a driver counts for no deadline
     opened_at: Instant | None = None
-    floor: dict[int, int] = {}
-    baseline: dict[int, int] = {}
     asked: dict[int, Target] = {}
     asked_at: dict[int, Instant] = {}
     raised: frozenset[int] = frozenset()  # nodes ever asked to take traffic in this rollout
@@ -210,11 +207,11 @@ def fold(journal: Journal, events: Iterable[Event], *, offset: float, now: Insta
     return journal
 
 
-def _remember(journal: Journal, event: Event, at: Instant) -> Journal:  # noqa: C901, PLR0912 - one case an event
+def _remember(journal: Journal, event: Event, at: Instant) -> Journal:  # noqa: C901, PLR0912, PLR0915 - one case an event
     changes: dict[str, object]
     match event:
         case Opened():
-            changes = {"opened_at": at, "step_at": at, "floor": event.floor, "baseline": event.baseline}
+            changes = {"opened_at": at, "step_at": at}
         case Asked():
             target = Target(event.mode, event.weight)
             changes = {"asked": journal.asked | {event.node: target}, "asked_at": journal.asked_at | {event.node: at}}
@@ -232,9 +229,7 @@ def _remember(journal: Journal, event: Event, at: Instant) -> Journal:  # noqa: 
         case Committed():
             changes = {"committed_at": journal.committed_at if journal.committed_at is not None else at}
         case Returning():
-            changes = (
-                {} if journal.returning is not None else {"returning": event, "returning_at": at, "failures": {}}
-            )
+            changes = {} if journal.returning is not None else {"returning": event, "returning_at": at, "failures": {}}
         case Retiring():
             changes = {"retiring_at": at}
         case Stopped():
@@ -266,7 +261,10 @@ def _remember(journal: Journal, event: Event, at: Instant) -> Journal:  # noqa: 
             changes = {"finished": event}
         case Driving():
             idle = at - journal.last_at if journal.last_at is not None else 0.0
-            changes = {"driving_at": at, "paused_for": journal.paused_for + (idle if journal.paused_at is None else 0.0)}
+            changes = {
+                "driving_at": at,
+                "paused_for": journal.paused_for + (idle if journal.paused_at is None else 0.0),
+            }
         case Noted():
             changes = {}
         case _:

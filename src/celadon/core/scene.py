@@ -90,7 +90,7 @@ class Scene:
         """Gets no traffic for certain: asked, seen and settled as reject; or never anything else in this rollout."""
         if node.facts.mode is not Mode.REJECT:
             return False
-        if node.facts.id not in self.journal.raised and node.facts.id not in self.journal.baseline:
+        if node.facts.id not in self.journal.raised and node.facts.id not in self.rollout.baseline:
             return True
         asked = self.asked(node)
         return asked is not None and asked.mode is Mode.REJECT and self.settled(node)

@@ -70,7 +70,7 @@ def floor(scene: Scene, port: int) -> int:
     """
     if scene.goal is Goal.BACK and scene.rollout.stable_colour is None:
         return 0  # a first deploy that failed: there is nothing to go back to
-    opened = scene.journal.floor.get(port, 1)
+    opened = scene.rollout.floor.get(port, 1)
     if scene.goal is Goal.BACK and _time_to_rise_is_over(scene):
         stable = sum(1 for node in scene.stable_nodes if node.facts.port == port and scene.serving(node))
         opened = min(opened, stable)

@@ -1,93 +1,29 @@
 """One app on one world: everything a verb asks for. The command line renders; this drives.
 
-A verb that changes something takes the lease first, or writes a request and follows the driver that has it.
+A verb that changes something takes the lease and drives; where another driver lives, it writes a request and
+follows. Opening a rollout looks at everything first and changes nothing before all of it is known to be well.
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from celadon.core.action import Finish, Halt
-from celadon.core.intent import Health, Hook, Intent, Requests, Rollout, Timing, Verify
-from celadon.core.journal import Event, Journal
-from celadon.core.observed import BalancerFacts, HostFacts
-from celadon.core.release import Colour, Release, Slot
-from celadon.drive.driver import Watcher, silent
-from celadon.drive.lease import LeaseFacts
+from celadon.core.errors import CeladonError, Refused, Unavailable
+from celadon.core.intent import Intent, Requests, Rollout
+from celadon.core.journal import EMPTY, Event, Finished, Journal, Opened, fold
+from celadon.core.observed import HostFacts, Question, SlotQuestion
+from celadon.core.preflight import Opening, Scout, open_rollout, plan_id
+from celadon.core.release import Release, ReleaseId
+from celadon.core.wanted import Options, Wanted
+from celadon.drive.driver import Driver, Watcher, decode_intent, silent
+from celadon.drive.forecast import Forecast, forecast
+from celadon.drive.lease import Held, Lease
+from celadon.drive.log import decode_events
 from celadon.ports import World
 
-
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What the config says about every rollout of the app, resolved: no label, no secret, no default left open."""
-
-    app: str
-    slots: dict[Colour, tuple[Slot, ...]]
-    ports: tuple[int, ...]  # empty: all that the balancer has
-    balancer: str
-    timing: Timing
-    health: Health
-    verify: Verify
-    tests: tuple[Hook, ...] = ()
-    hooks: tuple[Hook, ...] = ()
-    bake_net: Literal["backup", "reject"] = "backup"
-    add_nodes: bool = True
-    keep: int = 5
-    home: str = ""
-    settings_hash: str = ""
-    config: bytes = b""
-
-
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How this one deploy differs from the app's habit."""
-
-    hold: bool = False
-    until_commit: bool = False
-    repair: bool = False
-    plan_id: str = ""  # refuse if the world has changed since that plan
-
-
-class Change(msgspec.Struct, frozen=True):
-    """One line of a plan: what becomes what."""
-
-    what: str
-    before: str
-    after: str
-
-
-class PlannedStep(msgspec.Struct, frozen=True):
-    name: str
-    because: str
-    seconds: float
-
-
-class Forecast(msgspec.Struct, frozen=True, kw_only=True):
-    """The good path, as `decide` run forward foresees it. Nothing executes it."""
-
-    plan_id: str
-    current: Release | None
-    candidate: Release
-    candidate_colour: Colour
-    changes: tuple[Change, ...]
-    steps: tuple[PlannedStep, ...]
-    seconds: float
-    warnings: tuple[str, ...] = ()
-
-
-class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """What is, as far as it can be seen. None: it could not be."""
-
-    app: str
-    as_of: float  # UTC
-    live: Colour | None
-    live_because: str
-    balancer: BalancerFacts | None
-    hosts: dict[str, HostFacts | str]  # a text: why it could not be seen
-    intent: Intent | None
-    journal: Journal | None
-    lease: LeaseFacts | None
-    lease_age: float | None  # seconds since its renewal was seen to change; None: not watched for long enough
+Confirm = Callable[[Forecast], Awaitable[bool]]
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +36,356 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-__all__ = [
-    "Callable", "Change", "Ending", "Forecast", "Options", "PlannedStep", "Requests", "Rollout", "Status", "Wanted",
-    "Watcher", "World", "asyncio", "silent",
-]
+class Past(msgspec.Struct, frozen=True, kw_only=True):
+    """One rollout as its journal tells it."""
+
+    rollout: Rollout
+    journal: Journal
+    events: tuple[Event, ...]
+
+
+class Declined(Refused):
+    """The person asked said no."""
+
+    code = "declined"
+
+
+class App:
+    """What every verb asks for. `who`: names this driver in the lease and the journal."""
+
+    def __init__(self, world: World, wanted: Wanted, *, who: str, watch: Watcher = silent) -> None:
+        self.world = world
+        self.wanted = wanted
+        self.who = who
+        self._watch = watch
+        self._driver: Driver | None = None
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End the drive: nothing new starts, what is in flight gets a few seconds, the lease is given back."""
+        self._stopping = True
+        if self._driver is not None:
+            self._driver.stop()
+
+    # -- going forward -------------------------------------------------------------------------
+
+    async def deploy(self, release: Release, options: Options, confirm: Confirm | None = None) -> Ending:
+        """Open a rollout to this release, or adopt the open one, and drive it."""
+        lease = self._lease()
+        await self._take(lease)
+        try:
+            intent = await self.intent()
+            if intent is not None and not intent.finished:
+                if adopts(intent, release, self.wanted):
+                    return await self._drive(lease, intent)
+                await self._finish_baked(lease, intent)
+            if self._stopping:
+                raise Unavailable("stopped before the rollout was opened", hint="run it again")
+            scout = await self.scout()
+            opening = open_rollout(self.wanted, release, options, scout)
+            self._check_plan(opening, options, scout)
+            if opening.rollout.stable is not None and opening.rollout.stable.id == release.id:
+                return self._already_live(opening)
+            if confirm is not None and not await confirm(forecast(opening, scout)):
+                raise Declined("not confirmed")
+            await self._add_nodes(opening)
+            return await self._drive(lease, await self._open(opening, options))
+        finally:
+            await self._give_back(lease)
+
+    async def resume(self) -> Ending:
+        """Unpause and drive what is open, from wherever this runs."""
+        intent = await self._open_intent()
+        if intent.requests.paused:
+            intent = await self.request(lambda requests: msgspec.structs.replace(requests, paused=False))
+        return await self._drive_or_follow()
+
+    async def promote(self, *, full: bool) -> Ending:
+        """Approve the gate that holds the rollout, or the hook that nobody knows the end of."""
+        journal = (await self.journal((await self._open_intent()).rollout.number)).journal
+        unsure = tuple(
+            name for kind, name in journal.started_commands if kind == "hook" and (kind, name) not in journal.commands
+        )
+
+        def approve(requests: Requests) -> Requests:
+            return msgspec.structs.replace(
+                requests,
+                promotions=requests.promotions + 1,
+                promote_all=requests.promote_all or full,
+                settled_hooks=tuple(sorted({*requests.settled_hooks, *unsure})),
+                paused=False,
+            )
+
+        await self.request(approve)
+        return await self._drive_or_follow()
+
+    async def pause(self) -> Intent:
+        return await self.request(lambda requests: msgspec.structs.replace(requests, paused=True))
+
+    # -- going back ----------------------------------------------------------------------------
+
+    async def go_back(self) -> Ending:
+        """Abort, or rollback while the rollout is open: stable serves again. Asks nothing, passes no gate."""
+        intent = await self._open_intent()
+        journal = (await self.journal(intent.rollout.number)).journal
+        if journal.retiring_at is not None:
+            raise Refused(
+                f"rollout {intent.rollout.number} has retired its stable: the balancer alone cannot bring it back",
+                hint="celadon resume finishes it; then celadon rollback starts the kept release",
+            )
+        await self.request(lambda requests: msgspec.structs.replace(requests, go_back=self.who, paused=False))
+        return await self._drive_or_follow()
+
+    async def rollback(self, release_id: ReleaseId | None = None) -> Ending:
+        """The way back: by the balancer alone while a rollout is open, by starting a kept release later."""
+        intent = await self.intent()
+        if intent is not None and not intent.finished:
+            return await self.go_back()
+        return await self._roll_to(await self._kept(intent, release_id))
+
+    async def _kept(self, intent: Intent | None, release_id: ReleaseId | None) -> Release:
+        if intent is None:
+            raise Refused("nothing was ever deployed, so there is nothing to go back to", hint="celadon deploy VERSION")
+        live = intent.rollout.candidate if intent.finished == "done" else intent.rollout.stable
+        known = [release for release in await self.known() if live is None or release.id != live.id]
+        if release_id is None:
+            if not known:
+                raise Refused("no earlier release is known", hint="celadon history")
+            return known[0]
+        for release in known:
+            if release_id in {release.id, release.version}:
+                return release
+        kept = ", ".join(f"{release.version} ({release.id})" for release in known) or "none"
+        raise Refused(f"release {release_id} is not kept", hint=f"kept: {kept}")
+
+    async def _roll_to(self, release: Release) -> Ending:
+        lease = self._lease()
+        await self._take(lease)
+        try:
+            scout = await self.scout()
+            plain = msgspec.structs.replace(self.wanted, tests=())  # going back passes no gate
+            opening = open_rollout(plain, release, Options(), scout)
+            rollout = msgspec.structs.replace(opening.rollout, kind="rollback")
+            opening = msgspec.structs.replace(opening, rollout=rollout)
+            await self._add_nodes(opening)
+            return await self._drive(lease, await self._open(opening, Options()))
+        finally:
+            await self._give_back(lease)
+
+    # -- looking -------------------------------------------------------------------------------
+
+    async def intent(self) -> Intent | None:
+        return decode_intent(await self.world.store.read_intent())
+
+    async def journal(self, rollout: int) -> Past:
+        events = decode_events(await self.world.store.read_journal(rollout))
+        clock = self.world.clock
+        journal = fold(EMPTY, events, offset=clock.now() - clock.utc(), now=clock.now())
+        opened = next((event for event in events if isinstance(event, Opened)), None)
+        if opened is None:
+            raise Refused(f"there is no rollout {rollout}", hint="celadon history")
+        return Past(
+            rollout=msgspec.json.decode(bytes(opened.rollout), type=Rollout), journal=journal, events=tuple(events)
+        )
+
+    async def history(self) -> list[Past]:
+        """Newest first."""
+        numbers = sorted(await self.world.store.rollouts(), reverse=True)
+        return [await self.journal(number) for number in numbers]
+
+    async def known(self) -> tuple[Release, ...]:
+        """Releases that earlier rollouts brought to serving, newest first, each once."""
+        seen: dict[ReleaseId, Release] = {}
+        for past in (await self.history())[: 4 * self.wanted.keep]:
+            done = past.journal.finished is not None and past.journal.finished.result == "done"
+            for release in (past.rollout.candidate if done else None, past.rollout.stable):
+                if release is not None:
+                    seen.setdefault(release.id, release)
+        return tuple(seen.values())
+
+    async def scout(self) -> Scout:
+        """Look at everything that opening rests on. Changes nothing."""
+        intent = await self.intent()
+        journal = (await self.journal(intent.rollout.number)).journal if intent is not None else None
+        hosts = sorted({slot.host for slots in self.wanted.slots.values() for slot in slots})
+        seen = await asyncio.gather(*(self._see(host) for host in hosts))
+        return Scout(
+            balancer=await self.world.balancer.read(),
+            hosts=dict(zip(hosts, seen, strict=True)),
+            utc=self.world.clock.utc(),
+            intent=intent,
+            journal=journal,
+            known=await self.known(),
+        )
+
+    async def _see(self, host: str) -> HostFacts | str:
+        slots = [slot for its in self.wanted.slots.values() for slot in its if slot.host == host]
+        question = Question(self.wanted.app, tuple(SlotQuestion(slot) for slot in slots), self.wanted.health.probe)
+        try:
+            return await self.world.hosts.look(host, question)
+        except Refused:
+            raise
+        except CeladonError as error:
+            return error.message
+
+    async def foresee(self, release: Release, options: Options) -> Forecast:
+        """`plan`: what deploy would do. Reads only; raises Refused as deploy would."""
+        scout = await self.scout()
+        return forecast(open_rollout(self.wanted, release, options, scout), scout)
+
+    async def follow(self, each: Callable[[Event], None] | None = None) -> Ending:
+        """Another driver's journal as it grows, until the rollout ends or nobody drives it."""
+        intent = await self._newest()
+        number, began, clock = intent.rollout.number, self.world.clock.now(), self.world.clock
+        seen, quiet_since, lease = 0, clock.now(), await self.world.store.read_lease()
+        events: list[Event] = []
+        while not self._stopping:
+            new = decode_events(await self.world.store.read_journal(number, seen))
+            seen += len(new)
+            events += new
+            if each is not None:
+                for event in new:
+                    each(event)
+            if any(isinstance(event, Finished) for event in events):
+                break
+            now_lease = await self.world.store.read_lease()
+            if now_lease != lease:
+                lease, quiet_since = now_lease, clock.now()
+            if clock.now() - quiet_since > self.wanted.timing.lease:
+                raise Unavailable(f"rollout {number} is open and nobody drives it", hint="celadon resume")
+            await clock.sleep(min(1.0, self.wanted.timing.interval))
+        past = await self.journal(number)
+        finished = past.journal.finished
+        end = Finish(finished.result, finished.reason) if finished is not None else None
+        stored = await self._newest()
+        return Ending(intent=stored, end=end, journal=past.journal, events=past.events, seconds=clock.now() - began)
+
+    # -- what they share -------------------------------------------------------------------------
+
+    async def request(self, change: Callable[[Requests], Requests]) -> Intent:
+        """Write down what a person wants; a living driver acts on it within two seconds."""
+        while True:
+            raw = await self.world.store.read_intent()
+            intent = decode_intent(raw)
+            if intent is None or intent.finished:
+                raise Refused("no rollout is open", hint="celadon status")
+            wanted = msgspec.structs.replace(intent, requests=change(intent.requests))
+            if await self.world.store.swap_intent(raw, msgspec.json.encode(wanted)):
+                return wanted
+
+    def _lease(self) -> Lease:
+        return Lease(self.world.store, self.world.clock, self.who, self.wanted.timing.lease)
+
+    async def _take(self, lease: Lease) -> None:
+        try:
+            await lease.take()
+        except Held as held:
+            intent = await self.intent()
+            if intent is not None and not intent.finished:
+                held.message = f"rollout {intent.rollout.number} ({_versions(intent.rollout)}) is open, {held.message}"
+            raise
+
+    async def _give_back(self, lease: Lease) -> None:
+        try:
+            await lease.release()
+        except CeladonError:
+            return  # it lapses by itself; what went wrong before is the news
+
+    async def _open_intent(self) -> Intent:
+        intent = await self.intent()
+        if intent is None or intent.finished:
+            raise Refused("no rollout is open", hint="celadon history · celadon deploy VERSION")
+        return intent
+
+    async def _newest(self) -> Intent:
+        intent = await self.intent()
+        if intent is None:
+            raise Refused("nothing was ever deployed", hint="celadon deploy VERSION")
+        return intent
+
+    async def _drive_or_follow(self) -> Ending:
+        lease = self._lease()
+        try:
+            await lease.take()
+        except Held:
+            return await self.follow()
+        try:
+            return await self._drive(lease, await self._open_intent())
+        finally:
+            await self._give_back(lease)
+
+    async def _drive(self, lease: Lease, intent: Intent) -> Ending:
+        began = self.world.clock.now()
+        self._driver = driver = Driver(self.world, lease, intent, self._watch)
+        if self._stopping:
+            driver.stop()
+        try:
+            end = await driver.drive()
+        finally:
+            self._driver = None
+        return Ending(
+            intent=driver.intent,
+            end=end,
+            journal=driver.log.journal,
+            events=tuple(driver.log.events),
+            seconds=self.world.clock.now() - began,
+        )
+
+    async def _finish_baked(self, lease: Lease, intent: Intent) -> None:
+        """The next deploy after the bake finishes the last rollout; any other open one is in the way."""
+        rollout = intent.rollout
+        journal = (await self.journal(rollout.number)).journal if await self._has_journal(rollout.number) else EMPTY
+        committed = journal.committed_at
+        over = committed is not None and self.world.clock.now() >= committed + rollout.timing.bake
+        if journal.returning is None and not over:
+            raise Refused(
+                f"rollout {rollout.number} ({_versions(rollout)}) is open; nobody drives it",
+                hint="go on: celadon resume · go back: celadon abort",
+                details=("this deploy differs from it in version or settings",),
+            )
+        ending = await self._drive(lease, intent)
+        if not isinstance(ending.end, Finish):
+            raise Unavailable(f"rollout {rollout.number} could not be finished first", hint="celadon status")
+
+    async def _has_journal(self, number: int) -> bool:
+        return number in await self.world.store.rollouts()
+
+    def _check_plan(self, opening: Opening, options: Options, scout: Scout) -> None:
+        now = plan_id(opening, scout.balancer)
+        if options.plan_id and options.plan_id != now:
+            raise Refused(
+                f"the world has changed since plan {options.plan_id}: it is {now} now", hint="celadon plan VERSION"
+            )
+
+    async def _add_nodes(self, opening: Opening) -> None:
+        for node in opening.add:
+            await self.world.balancer.add_node(node.config_id, node.label, node.address)
+
+    async def _open(self, opening: Opening, options: Options) -> Intent:
+        raw = await self.world.store.read_intent()
+        before = decode_intent(raw)
+        rollout = msgspec.structs.replace(opening.rollout, opened_by=self.who)
+        intent = Intent(
+            rollout=rollout,
+            requests=Requests(until_commit=options.until_commit),
+            epoch=before.epoch if before is not None else 1,
+        )
+        if not await self.world.store.swap_intent(raw, msgspec.json.encode(intent)):
+            raise Unavailable("another deployer opened a rollout a moment ago", hint="celadon status")
+        return intent
+
+    def _already_live(self, opening: Opening) -> Ending:
+        end = Finish("done", "already live: nothing was changed")
+        intent = Intent(rollout=opening.rollout, finished="done")
+        return Ending(intent=intent, end=end, journal=EMPTY, events=(), seconds=0.0)
+
+
+def adopts(intent: Intent, release: Release, wanted: Wanted) -> bool:
+    """The same reference and settings mean the same rollout: running deploy again goes on with it."""
+    same = intent.rollout.candidate.version == release.version and intent.rollout.kind == "deploy"
+    return same and intent.rollout.settings_hash == wanted.settings_hash
+
+
+def _versions(rollout: Rollout) -> str:
+    before = rollout.stable.version if rollout.stable is not None else "nothing"
+    return f"{before} → {rollout.candidate.version}"

@@ -15,7 +15,7 @@ from celadon.core.action import Act, Action, Decision, Finish, Halt, Look, SetNo
 from celadon.core.decide import decide
 from celadon.core.errors import CeladonError, LeaseLost, NoAnswer, Unavailable
 from celadon.core.intent import Intent, Rollout
-from celadon.core.journal import Driving, Finished, Verified
+from celadon.core.journal import Driving, Finished, Opened, Verified
 from celadon.core.observed import BalancerFacts, PublicSight, Question, SlotQuestion
 from celadon.core.release import ReleaseId, SlotKey
 from celadon.core.scene import Goal, Observed, Scene
@@ -66,6 +66,10 @@ class Driver:
         return self._log
 
     @property
+    def intent(self) -> Intent:
+        return self._intent
+
+    @property
     def memory(self) -> Memory:
         return self._memory
 
@@ -81,6 +85,9 @@ class Driver:
     async def drive(self) -> Finish | Halt | None:
         """Returns the end, or None when it was told to stop. Raises LeaseLost, or Unavailable for a lost home."""
         await self._log.load()
+        if self._log.journal.opened_at is None:
+            await self._log.write(Opened(rollout=msgspec.Raw(msgspec.json.encode(self.rollout))))
+        self._world.verifier.begin(self.rollout)
         await self._log.write(Driving(who=self._lease.holder, fence=self._lease.fence))
         await self._first_look()
         beside = [self._spawn(self._keep_looking(host)) for host in self._hosts]

@@ -1,6 +1,7 @@
 """The journal as one driver writes it: numbered, durable before it counts, folded as it grows."""
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 
@@ -11,6 +12,10 @@ from celadon.ports import Clock, Store
 PATIENCE = 20.0  # seconds of an unreachable home before a write is given up; the lease would lapse anyway
 _decoder = msgspec.json.Decoder(Event)
 _encoder = msgspec.json.Encoder()
+
+
+def decode_events(raw: Sequence[bytes]) -> list[Event]:
+    return [_decoder.decode(line) for line in raw]
 
 
 class Log:
@@ -30,7 +35,7 @@ class Log:
     async def load(self) -> None:
         """Read what earlier drivers wrote."""
         raw = await self._store.read_journal(self._rollout, self.journal.length)
-        self._remember([_decoder.decode(line) for line in raw])
+        self._remember(decode_events(raw))
 
     async def write(self, *events: Event) -> None:
         """Durable when it returns. Tries again until its patience ends: the same numbers are the same events."""

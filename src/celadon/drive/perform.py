@@ -135,9 +135,7 @@ def one_line(error: CeladonError) -> str:
 def asked_before(action: Action) -> Event | None:
     """What must be durable before the action is tried."""
     if isinstance(action, SetNode):
-        return Asked(
-            node=action.node, mode=action.mode, weight=action.weight, port=action.port, address=action.address
-        )
+        return Asked(node=action.node, mode=action.mode, weight=action.weight, port=action.port, address=action.address)
     return None
 
 

@@ -1,0 +1,35 @@
+"""What the config says about every rollout of the app, resolved: no label, no secret, no default left open."""
+
+from typing import Literal
+
+import msgspec
+
+from celadon.core.intent import Health, Hook, Timing, Verify
+from celadon.core.release import Colour, Slot
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    app: str
+    slots: dict[Colour, tuple[Slot, ...]]
+    ports: tuple[int, ...]  # empty: all that the balancer has
+    balancer: str
+    timing: Timing
+    health: Health
+    verify: Verify
+    tests: tuple[Hook, ...] = ()
+    hooks: tuple[Hook, ...] = ()
+    bake_net: Literal["backup", "reject"] = "backup"
+    add_nodes: bool = True
+    keep: int = 5
+    home: str = ""
+    settings_hash: str = ""
+    config: bytes = b""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How this one deploy differs from the app's habit."""
+
+    hold: bool = False
+    until_commit: bool = False
+    repair: bool = False
+    plan_id: str = ""  # refuse if the world has changed since that plan
