@@ -8,7 +8,7 @@ WITH_SUBRESOURCES = "cannot_delete_with_subresources"
 
 
 def create(account: Account, body: Json) -> Lock:
-    kinds: dict[str, type[Instance] | type[Balancer]] = {"linode": Instance, "nodebalancer": Balancer}
+    kinds: dict[str, type[Instance | Balancer]] = {"linode": Instance, "nodebalancer": Balancer}
     kind = kinds.get(body["entity_type"])
     if kind is None:
         raise Problem("Must be one of linode, nodebalancer", "entity_type")
