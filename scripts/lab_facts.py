@@ -1,0 +1,131 @@
+"""Write the lab's data files from the research material: `python scripts/lab_facts.py RECORDED.json OPENAPI.yaml`.
+
+Writes `src/celadon/lab/facts/{catalogue,requests}.json` (shipped) and `tests/lab/api/responses.json` (what an answer
+must contain; only tests read it). Run it again when the material changes; never edit its output.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+Json = dict[str, Any]
+
+LIMITS = ("minimum", "maximum", "minLength", "maxLength", "pattern", "enum")
+OVERLAY_TYPES = {"string", "integer", "number", "boolean"}
+DEMANDED = {"post-tag": ["label"]}  # in the text of the specification, not in its schema
+ANCHOR_FREE = re.compile(r"^[^^]")
+
+
+def operation_key(method: str, path: str) -> str:
+    """`PUT /nodebalancers/{}/configs/{}`: names of parameters differ between sources."""
+    return f"{method.upper()} {re.sub(r'{[^}]*}', '{}', path)}"
+
+
+def fields(source: Json) -> Json:
+    made: Json = {}
+    for name, field in source.items():
+        if not isinstance(field, dict) or field.get("readOnly"):
+            continue
+        made[name] = one_field(name, field)
+    return made
+
+
+def one_field(name: str, field: Json) -> Json:
+    made: Json = {}
+    if "type" in field:
+        made["type"] = field["type"]
+    for limit in LIMITS:
+        if limit in field:
+            made[limit] = field[limit]
+    if "pattern" in made and ANCHOR_FREE.match(made["pattern"]):
+        made["pattern"] = f"^{made['pattern']}$"  # the specification leaves them out where it means them
+    if field.get("nullable"):
+        made["nullable"] = True
+    if field.get("properties"):
+        made["type"] = "object"
+        made["fields"] = fields(field["properties"])
+    items = field.get("items")
+    if isinstance(items, dict):
+        made["items"] = {"type": "object", "fields": fields(items)}
+    elif field.get("items_type"):
+        made["items"] = {"type": field["items_type"]}
+    correct(name, made)
+    return made
+
+
+def correct(name: str, made: Json) -> None:
+    """What version 4.229.1 and recordings say otherwise."""
+    if name == "check_interval":
+        made |= {"minimum": 2, "maximum": 3600}
+    if name == "devices" and "fields" in made and "sda" in made["fields"]:
+        made.pop("fields")  # disks and volumes by device name: passed through
+
+
+def request(operation: Json, key: str) -> Json:
+    made: Json = {"fields": fields(operation.get("request") or {})}
+    required = list(operation.get("required") or DEMANDED.get(operation.get("operationId", ""), []))
+    for name, field in (operation.get("added_by_4_229_1") or {}).items():
+        if "." in name or field.get("type") not in OVERLAY_TYPES:
+            continue
+        made["fields"].setdefault(name, {"type": field["type"]})
+        if field.get("required"):
+            required.append(name)
+    if key == "POST /networking/firewalls/{}/devices":
+        made["fields"] = {"id": {"type": "integer"}, "type": {"type": "string"}}
+    if key == "PUT /nodebalancers/{}/firewalls":
+        made["fields"]["firewall_ids"] = {"type": "array", "items": {"type": "integer"}}
+        required = ["firewall_ids"]
+    if required:
+        made["required"] = sorted(set(required))
+    if operation.get("filterable_4_229_1"):
+        made["filterable"] = operation["filterable_4_229_1"]
+    return {name: value for name, value in made.items() if value}
+
+
+def response(operation: Json) -> Json:
+    if "response_paginated_of" in operation:
+        rows = operation["response_paginated_of"]
+        return {"rows": {name: pick(field) for name, field in rows.items()}}
+    return {"fields": operation.get("response_fields") or []}
+
+
+def pick(field: Json) -> Json:
+    return {name: field[name] for name in ("type", "enum", "nullable") if name in field}
+
+
+def main(recorded: Path, openapi: Path) -> None:
+    catalogue = json.loads(recorded.read_text())
+    tables = ("regions", "types", "images", "nodebalancer_types")
+    requests: Json = {}
+    responses: Json = {}
+    for path, methods in yaml.safe_load(openapi.read_text())["paths"].items():
+        for method, operation in methods.items():
+            key = operation_key(method, path)
+            if needed := request(operation, key):
+                requests[key] = needed
+            responses[key] = response(operation)
+    write(ROOT / "src/celadon/lab/facts/catalogue.json", {name: catalogue[name] for name in tables})
+    write(ROOT / "src/celadon/lab/facts/requests.json", requests)
+    write(ROOT / "tests/lab/api/responses.json", responses)
+
+
+def write(file: Path, content: Json) -> None:
+    """One line an entry: small, and a change can be read in a diff."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for key, value in content.items():
+        if isinstance(value, list):
+            rows = ",\n  ".join(json.dumps(row, separators=(",", ":")) for row in value)
+            lines.append(f"{json.dumps(key)}:[\n  {rows}\n ]")
+        else:
+            lines.append(f"{json.dumps(key)}:{json.dumps(value, separators=(',', ':'))}")
+    file.write_text("{\n " + ",\n ".join(lines) + "\n}\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
