@@ -119,7 +119,7 @@ class World:
         self.paths = LabPaths(root)
         self.table: dict[str, str | None] = {}
         self.backends: list[Backend] = []
-        self.plane = HaproxyPlane(self.paths, lambda private: self.table.get(private), Switches(), pace=PACE)
+        self.plane = HaproxyPlane(self.paths, self.table.get, Switches(), pace=PACE)
         self.address = own_address()
         self.port = free_port(self.address)
 
