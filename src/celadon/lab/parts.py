@@ -13,6 +13,8 @@ import msgspec
 Mode = Literal["accept", "reject", "drain", "backup"]
 NodeStatus = Literal["Unknown", "UP", "DOWN"]  # spelled as the API answers it (recorded: a capital U first)
 
+Fault = Literal["die", "freeze", "thaw", "cut_ssh", "lose_network", "restore_network"]
+
 
 class PlaneNode(msgspec.Struct, frozen=True):
     """One backend as the account holds it. `address`: `IPv4:port` as Linode shows it (192.168.128.0/17)."""
@@ -102,6 +104,9 @@ class Machines(Protocol):
         """End every process of the instance, and only those; its disk (home) stays."""
 
     async def delete(self, machine_id: int) -> None: ...
+
+    async def fault(self, machine_id: int, kind: Fault) -> None:
+        """Make something go wrong (or right again: `thaw`, `restore_network`; `boot` recovers a dead one)."""
 
     def ssh_port(self, machine_id: int) -> int: ...
 
