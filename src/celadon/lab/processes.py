@@ -60,20 +60,38 @@ def marked(process: Process, marker: bytes) -> bool:
     return marker in environment.split(b"\0")
 
 
-def belonging(marker: str, sessions: Iterable[Process] = ()) -> tuple[Process, ...]:
-    """Every process that carries the marker, lives in one of the sessions, or descends from one of these.
+def belonging(marker: str, known: Iterable[Process] = ()) -> tuple[Process, ...]:
+    """Every process that carries the marker or is known, shares their sessions, or descends from one of these.
 
     The marker alone would miss a program that writes over its environment (as those that set their title do);
-    its session and its parents still tell. `sessions` are the processes that opened them.
+    its session and its parents still tell. A session with a living leader that is not ours is a stranger's: then
+    its members count by themselves only.
     """
-    seen = tuple(everyone())
-    alive = {who.process.pid: who.process for who in seen}
-    # A session outlives its leader, and while it does the kernel does not give the leader's number away.
-    leaders = {leader.pid for leader in sessions if alive.get(leader.pid, leader) == leader}
-    mine = {who.process.pid for who in seen if who.session in leaders or marked(who.process, marker.encode())}
-    while more := {who.process.pid for who in seen if who.parent in mine} - mine:
+    seen = {who.process.pid: who for who in everyone()}
+    mine = {pid for pid, who in seen.items() if marked(who.process, marker.encode())}
+    mine |= {process.pid for process in known if process.pid in seen and seen[process.pid].process == process}
+    while True:
+        sessions = {s for pid in mine if (s := seen[pid].session) in mine or s not in seen}
+        more = {pid for pid, who in seen.items() if who.parent in mine or who.session in sessions} - mine
+        if not more:
+            return tuple(seen[pid].process for pid in sorted(mine))
         mine |= more
-    return tuple(alive[pid] for pid in sorted(mine))
+
+
+def members(session: int) -> tuple[Process, ...]:
+    """The living processes of a session."""
+    return tuple(who.process for who in everyone() if who.session == session)
+
+
+def end_all(marker: str, *, within_seconds: float = 10) -> None:
+    """SIGKILL all that belong to the marker until none is left: what they start meanwhile belongs to it too."""
+    deadline = time.monotonic() + within_seconds
+    while found := belonging(marker):
+        for process in found:
+            send(process, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{len(found)} processes of {marker} outlive SIGKILL")
+        time.sleep(0.01)
 
 
 def send(process: Process, number: signal.Signals) -> None:

@@ -1,9 +1,6 @@
 """Backends that can be told how to behave, and a plane that leads to them."""
 
 import asyncio
-import itertools
-import os
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -15,20 +12,9 @@ from aiohttp import web
 from celadon.lab.parts import LabPaths, PlaneBalancer, PlaneConfig, PlaneNode
 from celadon.lab.plane import HaproxyPlane
 
+from tests.lab.addresses import free_port, own_address
+
 PACE = 0.02  # a check interval of 5 is 0.1 s
-_counter = itertools.count(1)
-
-
-def own_address() -> str:
-    """An address of 127/8 that no other test process uses."""
-    pid, number = os.getpid(), next(_counter)
-    return f"127.{64 + (pid >> 12) % 64}.{(pid >> 4) % 256}.{((pid % 16) << 4 | number % 16) or 1}"
-
-
-def free_port(address: str) -> int:
-    with socket.socket() as sock:
-        sock.bind((address, 0))
-        return int(sock.getsockname()[1])
 
 
 class Switches(msgspec.Struct, frozen=True):

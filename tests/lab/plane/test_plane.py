@@ -13,7 +13,8 @@ import pytest
 from celadon.core.errors import Refused
 from celadon.lab.parts import PlaneBalancer
 
-from .conftest import Switches, World, free_port, get, node, until
+from tests.lab.addresses import free_port
+from tests.lab.plane.conftest import Switches, World, get, node, until
 
 
 async def up(world: World, *backends: object) -> None:
