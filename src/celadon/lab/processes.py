@@ -29,6 +29,7 @@ class Seen(msgspec.Struct, frozen=True):
     process: Process
     parent: int
     session: int
+    stopped: bool  # by SIGSTOP or a debugger
 
 
 def look(pid: int) -> Seen | None:
@@ -41,7 +42,12 @@ def look(pid: int) -> Seen | None:
     fields = stat.rpartition(b")")[2].split()
     if fields[0] in (b"Z", b"X"):
         return None
-    return Seen(Process(pid, int(fields[19])), parent=int(fields[1]), session=int(fields[3]))
+    return Seen(
+        Process(pid, int(fields[19])),
+        parent=int(fields[1]),
+        session=int(fields[3]),
+        stopped=fields[0] in (b"T", b"t"),
+    )
 
 
 def everyone() -> Iterator[Seen]:

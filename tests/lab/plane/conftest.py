@@ -1,18 +1,17 @@
 """Backends that can be told how to behave, and a plane that leads to them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
+from tests.lab.addresses import free_port, own_address
 
 from celadon.lab.parts import LabPaths, PlaneBalancer, PlaneConfig, PlaneNode
 from celadon.lab.plane import HaproxyPlane
-
-from tests.lab.addresses import free_port, own_address
 
 PACE = 0.02  # a check interval of 5 is 0.1 s
 
@@ -140,16 +139,6 @@ class World:
 def node(backend: Backend, mode: str = "accept", weight: int = 100, number: int | None = None) -> PlaneNode:
     identity = number if number is not None else int(backend.private.rpartition(".")[2])
     return PlaneNode(identity, backend.node_address, weight, mode)  # type: ignore[arg-type]
-
-
-async def until(holds: Callable[[], bool | Awaitable[bool]], what: str, seconds: float = 20) -> None:
-    async with asyncio.timeout(seconds):
-        while True:
-            result = holds()
-            if result if isinstance(result, bool) else await result:
-                return
-            await asyncio.sleep(0.02)
-    raise AssertionError(what)
 
 
 async def get(world: World, path: str = "/", **options: object) -> tuple[int, str]:

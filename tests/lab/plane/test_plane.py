@@ -9,12 +9,13 @@ from pathlib import Path
 import aiohttp
 import msgspec
 import pytest
+from tests.lab.addresses import free_port
+from tests.lab.plane.conftest import Switches, World, get, node
+from tests.lab.waiting import until
 
 from celadon.core.errors import Refused
 from celadon.lab.parts import PlaneBalancer
-
-from tests.lab.addresses import free_port
-from tests.lab.plane.conftest import Switches, World, get, node, until
+from celadon.lab.processes import end_from_pidfile
 
 
 async def up(world: World, *backends: object) -> None:
@@ -158,9 +159,12 @@ async def test_what_is_known_of_a_node_that_returns_from_reject(world: World, *,
     checks = len(blue.checks)
     await asyncio.sleep(0.3)
     assert len(blue.checks) <= checks + 1, "checks stop"
+    if unknown:
+        blue.status = 500  # or it would be UP before we looked
     await world.apply(node(blue))
     assert world.plane.status(10) == ("Unknown" if unknown else "UP")
     assert (await get(world))[0] == (503 if unknown else 200)
+    blue.status = 200
     await up(world, blue)
     assert await get(world) == (200, "blue")
 
@@ -168,7 +172,7 @@ async def test_what_is_known_of_a_node_that_returns_from_reject(world: World, *,
 @pytest.mark.parametrize("passive", [True, False])
 async def test_one_bad_answer_takes_a_node_out_when_passive_checks_are_on(world: World, *, passive: bool) -> None:
     blue = await world.backend("blue")
-    await world.apply(node(blue), check_passive=passive, check_interval=50, check_timeout=20)
+    await world.apply(node(blue), check_passive=passive, check_interval=25, check_timeout=20)
     await up(world, blue)
     assert (await get(world, "/status/501"))[0] == 501
     assert (await get(world))[0] == 200
@@ -373,8 +377,6 @@ async def test_an_address_that_leads_nowhere_hangs_and_is_noticed(world: World) 
 async def test_a_haproxy_that_dies_is_replaced(world: World) -> None:
     blue = await world.backend("blue")
     await world.apply(node(blue), check="none")
-    from celadon.lab.processes import end_from_pidfile  # noqa: PLC0415
-
     (pidfile,) = world.paths.plane.glob("*.pid")
     end_from_pidfile(pidfile)
     assert await get(world) == (200, "blue"), "the socket is ours: the client only waits"

@@ -20,7 +20,7 @@ from celadon.lab.machines.home import Disk, environment
 from celadon.lab.machines.session import Account
 from celadon.lab.machines.wire import Wire
 from celadon.lab.parts import Fault, Machine
-from celadon.lab.processes import Process, belonging, send
+from celadon.lab.processes import Process, belonging, look, send
 
 log = logging.getLogger(__name__)
 PORT = 2222
@@ -100,7 +100,7 @@ class LoopbackMachine:
                 await self._off(0)
             case "freeze":
                 await self._wire.hold()
-                await self._signal_all(signal.SIGSTOP)
+                await self._stop_all()
                 await self._containers("pause")
             case "thaw":
                 await self._signal_all(signal.SIGCONT)
@@ -196,6 +196,16 @@ class LoopbackMachine:
     async def _signal_all(self, number: signal.Signals) -> None:
         for process in await self._processes():
             send(process, number)
+
+    async def _stop_all(self) -> None:
+        """SIGSTOP takes effect a moment later, and a process may have become two meanwhile: until all stand."""
+        deadline = time.monotonic() + KILL_SECONDS
+        while running := [p for p in await self._processes() if (seen := look(p.pid)) and not seen.stopped]:
+            for process in running:
+                send(process, signal.SIGSTOP)
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{self.described.label}: {len(running)} processes do not stop")
+            await asyncio.sleep(POLL_SECONDS)
 
     # Its containers
 

@@ -105,6 +105,7 @@ class HaproxyProcess:
         self._admin = admin
         self._files = files
         self._totals: Totals = (0, 0, 0)
+        self._retired = False
         self._closed = False
 
     @classmethod
@@ -179,7 +180,7 @@ class HaproxyProcess:
 
     def totals(self) -> Totals:
         """Connections, bytes in, bytes out; the last known ones when it does not answer any more."""
-        if not self._closed and self._child.returncode is None:
+        if not self._retired and self._child.returncode is None:
             try:
                 # One frontend only: the list of all slots is long.
                 answer = self._admin.ask_now("show stat in 1 -1").lstrip("# ")
@@ -195,6 +196,7 @@ class HaproxyProcess:
     async def retire(self) -> None:
         """Take no new connection, and end when the last open one has. A successor has the socket already."""
         self.totals()
+        self._retired = True  # its runtime socket closes too: what still flows is not counted
         self._signal(signal.SIGUSR1)
         await self._child.wait()
         self._forget()
@@ -202,6 +204,7 @@ class HaproxyProcess:
     async def stop(self) -> None:
         """End now; what is open is cut."""
         self.totals()
+        self._retired = True
         self._signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
