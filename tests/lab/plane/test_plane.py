@@ -1,6 +1,8 @@
 """The data plane with real traffic."""
 
 import asyncio
+import contextlib
+import socket
 import ssl
 import subprocess
 from collections import Counter
@@ -13,7 +15,7 @@ from tests.lab.addresses import free_port
 from tests.lab.plane.conftest import Switches, World, get, node
 from tests.lab.waiting import until
 
-from celadon.core.errors import Refused
+from celadon.core.errors import Refused, Unavailable
 from celadon.lab.parts import PlaneBalancer
 from celadon.lab.processes import end_from_pidfile
 
@@ -360,6 +362,34 @@ async def test_a_port_can_be_moved(world: World) -> None:
     await world.apply(node(blue), check="none")
     assert await get(world) == (200, "blue")
     assert [port.bound_port for port in world.plane.listeners(7)] == [world.port]
+
+
+async def test_a_privileged_port_that_cannot_be_had_is_taken_8000_higher(world: World) -> None:
+    blue = await world.backend("blue")
+    low = 81
+    with contextlib.ExitStack() as held, contextlib.suppress(PermissionError):
+        taken = held.enter_context(socket.socket())
+        taken.bind((world.address, low))  # where we may: then it is taken
+        taken.listen()
+        await world.apply(node(blue), check="none", port=low)
+    if not world.plane.listeners(7):  # where we may not, it is refused anyway
+        await world.apply(node(blue), check="none", port=low)
+    (listener,) = world.plane.listeners(7)
+    assert (listener.port, listener.bound_port) == (low, low + 8000)
+    world.port = listener.bound_port
+    assert await get(world) == (200, "blue")
+
+
+async def test_a_port_that_is_taken_is_an_error_that_names_it(world: World) -> None:
+    blue = await world.backend("blue")
+    with socket.socket() as taken:
+        taken.bind((world.address, world.port))
+        taken.listen()
+        with pytest.raises(Unavailable, match=f"{world.address}:{world.port} cannot be opened"):
+            await world.apply(node(blue), check="none")
+    assert world.plane.listeners(7) == ()
+    await world.apply(node(blue), check="none")
+    assert await get(world) == (200, "blue")
 
 
 async def test_an_address_that_leads_nowhere_hangs_and_is_noticed(world: World) -> None:
