@@ -364,6 +364,31 @@ async def test_a_port_can_be_moved(world: World) -> None:
     assert [port.bound_port for port in world.plane.listeners(7)] == [world.port]
 
 
+async def test_a_change_that_is_cancelled_leaves_nothing_half_known(world: World) -> None:
+    blue = await world.backend("blue")
+    await world.apply(node(blue), check="none")
+    for steps in range(12):
+        cancelled = asyncio.create_task(world.apply(node(blue, "reject"), check="none"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.gather(cancelled, return_exceptions=True)
+        await world.apply(node(blue), check="none")
+        assert await get(world) == (200, "blue"), f"cancelled after {steps} steps"
+
+
+async def test_nodes_come_and_go_and_their_slots_with_them(world: World) -> None:
+    blue, green = await world.backend("blue"), await world.backend("green")
+    for turn in range(5):
+        nodes = [node(blue, number=100 + turn), *(node(green, number=200 + turn * 10 + n) for n in range(3))]
+        await world.apply(*nodes, check="none")
+        assert await answers(world, 8) == {"blue": 2, "green": 6}
+        await world.apply(*nodes[1:], check="none")
+        assert await answers(world, 3) == {"green": 3}
+    await world.apply(check="none")
+    assert (await get(world))[0] == 503
+
+
 async def test_a_privileged_port_that_cannot_be_had_is_taken_8000_higher(world: World) -> None:
     blue = await world.backend("blue")
     low = 81

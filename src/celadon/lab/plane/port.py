@@ -41,6 +41,7 @@ class Backend:
 
     def __init__(self, node: PlaneNode, slot: str) -> None:
         self.judged = Judged(node)
+        self.told = self.judged  # what HAProxy acts on: a status is shown when it is true
         self.slot = slot
         self.checks: asyncio.Task[None] | None = None
 
@@ -134,7 +135,7 @@ class ConfigPort:
     def status(self, node_id: int) -> NodeStatus | None:
         """None for a node that this port does not have (yet)."""
         backend = self._backends.get(node_id)
-        return None if backend is None else shown(backend.judged, self._config, self._terms.switches)
+        return None if backend is None else shown(backend.told, self._config, self._terms.switches)
 
     @property
     def is_open(self) -> bool:
@@ -156,20 +157,37 @@ class ConfigPort:
             self._spawn(self.settle())
 
     async def settle(self) -> None:
-        """Tell HAProxy what it should know by now."""
+        """Tell HAProxy what it should know by now.
+
+        Not to be interrupted: a command that was sent is carried out, whether or not we wait for the answer.
+        """
+        task = asyncio.create_task(self._settle())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        await asyncio.shield(task)
+
+    async def _settle(self) -> None:
         async with self._lock:
             if self._process is None:
                 return
+            leaving = tuple(self._leaving)
+            judged = [(backend, backend.judged) for backend in self._backends.values()]
             wanted = self._wanted()
-            await self._process.command(_commands(self._servers, wanted))
-            self._note(wanted)
+            commands = _commands(self._servers, wanted)
+            # Should the answer be lost, it is not known what these slots are: then all of it is told again.
+            self._servers = {slot: known for slot, known in self._servers.items() if wanted.get(slot) == known}
+            await self._process.command(commands)
+            self._servers = wanted
+            for backend, known in judged:
+                backend.told = known
+            self._release(leaving)
 
-    def _note(self, wanted: dict[str, Server]) -> None:
-        self._servers = wanted
-        for slot in [slot for slot in self._leaving if slot in wanted]:
+    def _release(self, slots: tuple[str, ...]) -> None:
+        """They are in maintenance now. Used again last: a slot may still be in a sticky client's table."""
+        for slot in slots:
             self._leaving.remove(slot)
             self._servers.pop(slot)
-            self._free.append(slot)  # at the end: a recycled slot may still be in a sticky client's table
+            self._free.append(slot)
 
     def _wanted(self) -> dict[str, Server]:
         states = server_states(
