@@ -131,16 +131,15 @@ class Docker:
         `artifacts`: images of releases that the host no longer keeps and that never had a container here. An image
         that any container has, or another name holds, stays. A running container is never touched.
         """
-        kept_images = set()
         old_images = set(artifacts)
         for container in self._labelled(app, host):
-            image = container["Config"]["Image"]
-            if _labels(container)["celadon.release"] in keep or _occupies(container):
-                kept_images.add(image)
-            else:
+            if _labels(container)["celadon.release"] not in keep and not _occupies(container):
                 self._remove(container["Id"])
-                old_images.add(image)
-        images.remove_unused(self.engine, sorted(old_images - kept_images))
+                old_images.add(container["Config"]["Image"])
+        # Asked for here: the Engine protects an image, not a name of it, and a replica starts by its name.
+        with _translated(app):
+            in_use = {entry["Image"] for entry in self.engine.get("/containers/json", {"all": "1"})}
+        images.remove_unused(self.engine, sorted(old_images - in_use))
 
     def tail(self, app: str, release_id: str, slot: Json, lines: int) -> list[str]:
         """The last log lines, oldest first, running or not; then the Engine's word on why it did not run."""

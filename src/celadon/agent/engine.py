@@ -92,11 +92,11 @@ class Engine:
         connection, answer = self._send(method, self._versioned(path), query, body, {}, deadline)
         try:
             content = _read_all(connection, answer, deadline, MOST_JSON)
-        except (OSError, http.client.HTTPException) as error:
+            return json.loads(content) if content.strip() else None
+        except (OSError, http.client.HTTPException, ValueError) as error:
             raise self._silent(error) from error
         finally:
             connection.close()
-        return json.loads(content) if content.strip() else None
 
     def pull(self, name: str, digest: str, credentials: Mapping[str, str] | None, seconds: float) -> Iterator[Any]:
         """Progress records of a pull, as they come. `credentials` go with this one request and are kept nowhere.
@@ -246,17 +246,22 @@ def frames(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _read_all(connection: _UnixConnection, answer: http.client.HTTPResponse, deadline: Deadline, most: int) -> bytes:
+    """The whole body, in pieces as they come: a read of a given size waits until it is full, past any deadline."""
     pieces: list[bytes] = []
     size = 0
-    while True:
+    expected = answer.length  # None: in chunks, which say themselves when they end
+    while size != expected:
         connection.line.settimeout(deadline.left(SILENCE))
-        piece = answer.read(1 << 16)
+        piece = answer.read1(1 << 16 if expected is None else min(1 << 16, expected - size))
         if not piece:
-            return b"".join(pieces)
+            if expected is not None:
+                raise http.client.IncompleteRead(b"", expected - size)
+            break
         size += len(piece)
         if size > most:
             raise http.client.HTTPException(f"answer larger than {most} bytes")
         pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _message(content: bytes) -> str:

@@ -177,8 +177,9 @@ class Ends:
     Raises OSError where netlink is not to be had, or (`pid` given) the namespace cannot be entered.
     """
 
-    def __init__(self, port: int, pid: int | None = None) -> None:
+    def __init__(self, port: int, pid: int | None = None, *, buffer_bytes: int = BUFFER_BYTES) -> None:
         self._socket = _netlink_socket() if pid is None else _inside(pid)
+        _enlarge(self._socket, buffer_bytes)
         try:
             _only(self._socket, port)
             self._socket.bind((0, TCP_DESTROY_GROUPS))
@@ -212,11 +213,14 @@ class Ends:
 def _netlink_socket() -> socket.socket:
     netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG)
     netlink.setblocking(False)
-    try:
-        netlink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
-    except OSError:  # not root: as much as the system's limit gives
-        netlink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
     return netlink
+
+
+def _enlarge(netlink: socket.socket, size: int) -> None:
+    try:
+        netlink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
+    except OSError:  # not root: as much as the system's limit gives
+        netlink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
 def _inside(pid: int) -> socket.socket:
