@@ -1,0 +1,391 @@
+"""The runtime `docker`: replicas as containers of this host's Docker Engine.
+
+Everything it makes carries labels (app, release, rollout, colour, host, port), and it touches nothing without them.
+Hosts of a lab share one Engine, so the host's name is part of every search. Nothing here retries or decides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from celadon.agent import bind, counting, images, paths, settings, sockdiag
+from celadon.agent.engine import Engine, EngineError
+from celadon.agent.errors import AgentError
+from celadon.agent.wire import BUG, REFUSED, UNAVAILABLE
+
+Json = dict[str, Any]
+
+CONTAINER_PORT = "celadon.container_port"  # kept on the container: what to count, with no release file needed
+LOG_LIMITS = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
+STOP_MARGIN = 60.0  # seconds for the Engine to kill, unmount and answer after the grace
+LONGEST_LINE = 4096  # characters of a log line that are worth sending
+
+
+class Docker:
+    """One host's Engine. `resolve`: the address to bind for a private one; `environment`: a placement's variables."""
+
+    def __init__(
+        self,
+        engine: Engine | None = None,
+        *,
+        resolve: Callable[[str], str] = bind.resolve,
+        environment: Callable[[str, Json], Mapping[str, str]] = settings.replica_environment,
+    ) -> None:
+        self.engine = engine or Engine()
+        self._resolve = resolve
+        self._environment = environment
+
+    def facts(self, app: str, question: Json) -> Json:
+        """What is in a slot. Whoever runs there is shown, also where another release was asked for.
+
+        `replica`, `foreign`, `listening` (the replica, inside its container: something else than its port being
+        published), `pid` (its init process), `container_port` (what to count; None with `pid`), `note` (why it is
+        not well, in one line: OOM, the Engine's own error).
+        """
+        slot = question["slot"]
+        found = _foremost(self._ours(app, slot), question.get("release"))
+        foreign = None if found is not None and _runs(found) else self._foreign(app, slot)
+        if found is None:
+            return _vacant(foreign, listening=foreign is not None)
+        pid = int(found["State"].get("Pid") or 0) or None
+        inner_port = int(_labels(found)[CONTAINER_PORT])
+        return {
+            "replica": _replica(found),
+            "foreign": foreign,
+            "listening": _listens(pid, inner_port) if _runs(found) and pid else foreign is not None,
+            "pid": pid,
+            "container_port": inner_port if pid else None,
+            "note": _note(found),
+        }
+
+    def artifacts(self, app: str) -> list[str]:
+        """Images that a container can be made of, by digest. The Engine does not know apps: all of them."""
+        paths.app_name(app)
+        with _translated("images"):
+            return images.by_digest(self.engine)
+
+    def put_artifact(
+        self, app: str, release: Json, body: object = None, credentials: Mapping[str, str] | None = None
+    ) -> int:
+        """Pull by digest; returns bytes moved. `credentials` (username, password) are for this pull alone.
+
+        `body` is there because every runtime is called alike; an image comes from its registry.
+        """
+        del body
+        paths.app_name(app)
+        return images.pull(self.engine, release["artifact"], credentials)
+
+    def start(self, app: str, placement: Json) -> None:
+        """One container of this name runs when it returns. A second call finds the first one's.
+
+        A stopped container of the same name is removed and made afresh: its labels are of an older rollout, its
+        environment of older secrets, and its file system may hold what killed it.
+        """
+        slot, release = placement["slot"], placement["release"]
+        name = paths.replica_name(app, release["id"], slot["host"], slot["port"])
+        there = self._inspect(name)
+        if there is not None and not _belongs(there, app, slot, release["id"]):
+            message = f"{name}: a container that Celadon did not make has this name"
+            raise AgentError(REFUSED, message, f"on the host: docker rm -f {name}   then run this again")
+        if there is not None and _occupies(there):
+            return
+        address = self._resolve(slot["address"])
+        self._refuse_occupied(app, slot)
+        if there is not None:
+            self._remove(there["Id"])
+        with _translated(name):
+            made = self.engine.post("/containers/create", {"name": name}, self._recipe(app, placement, address))
+            self._run(made["Id"], name)
+
+    def stop(self, app: str, release_id: str, slot: Json, grace: float) -> int | None:
+        """The image's stop signal (SIGTERM), SIGKILL after `grace`; returns connections open just before.
+
+        0: there was nothing to stop. None: it ran, and could not be counted. The container is kept, for its log.
+        Stopped so, it stays stopped when the Engine restarts (`unless-stopped`).
+        """
+        name = paths.replica_name(app, release_id, slot["host"], slot["port"])
+        there = self._inspect(name)
+        if there is None or not _occupies(there):
+            return 0
+        if not _belongs(there, app, slot, release_id):
+            raise AgentError(REFUSED, f"{name}: a container that Celadon did not make has this name")
+        pid = int(there["State"].get("Pid") or 0)
+        is_open = counting.open_now(pid, int(_labels(there)[CONTAINER_PORT])) if pid else 0
+        patience = max(0, math.ceil(grace))
+        with _translated(name):
+            path = "/containers/{}/stop".format(there["Id"])
+            self.engine.post(path, {"t": str(patience)}, seconds=patience + STOP_MARGIN)
+        after = self._inspect(name)
+        if after is not None and _occupies(after):
+            raise AgentError(UNAVAILABLE, f"{name}: still runs after SIGKILL", "on the host: docker ps; dmesg")
+        return is_open
+
+    def prune(self, app: str, keep: Sequence[str], host: str, artifacts: Sequence[str] = ()) -> None:
+        """Remove this app's and this host's stopped containers of other releases, and their images.
+
+        `artifacts`: images of releases that the host no longer keeps and that never had a container here. An image
+        that any container has, or another name holds, stays. A running container is never touched.
+        """
+        old_images = set(artifacts)
+        for container in self._labelled(app, host):
+            if _labels(container)["celadon.release"] not in keep and not _occupies(container):
+                self._remove(container["Id"])
+                old_images.add(container["Config"]["Image"])
+        # Asked for here: the Engine protects an image, not a name of it, and a replica starts by its name.
+        with _translated(app):
+            in_use = {entry["Image"] for entry in self.engine.get("/containers/json", {"all": "1"})}
+        images.remove_unused(self.engine, sorted(old_images - in_use))
+
+    def tail(self, app: str, release_id: str, slot: Json, lines: int) -> list[str]:
+        """The last log lines, oldest first, running or not; then the Engine's word on why it did not run."""
+        name = paths.replica_name(app, release_id, slot["host"], slot["port"])
+        there = self._inspect(name)
+        if there is None or not _belongs(there, app, slot, release_id):
+            return []
+        with _translated(name):
+            texts = _lines(self.engine.logs(there["Id"], lines))
+        return (texts + [note for note in (_note(there),) if note])[-lines:] if lines > 0 else []
+
+    # How containers are made and found.
+
+    def _recipe(self, app: str, placement: Json, address: str) -> Json:
+        slot, release = placement["slot"], placement["release"]
+        inner_port = int(release.get("container_port") or slot["port"])
+        inner = f"{inner_port}/tcp"
+        recipe: Json = {
+            "Image": release["artifact"],
+            "Env": ["{}={}".format(*item) for item in sorted(self._environment(app, placement).items())],
+            "Labels": {
+                "celadon.app": app,
+                "celadon.release": release["id"],
+                "celadon.rollout": str(placement["rollout"]),
+                "celadon.colour": placement["colour"],
+                "celadon.host": slot["host"],
+                "celadon.port": str(slot["port"]),
+                CONTAINER_PORT: str(inner_port),
+            },
+            "ExposedPorts": {inner: {}},
+            "StopTimeout": math.ceil(release["stop_timeout"]),
+            "HostConfig": {
+                "PortBindings": {inner: [{"HostIp": address, "HostPort": str(slot["port"])}]},
+                "RestartPolicy": {"Name": "unless-stopped"},
+                "LogConfig": LOG_LIMITS,
+            },
+        }
+        if release.get("command"):
+            recipe["Cmd"] = [_expanded(word, inner_port, release["version"]) for word in release["command"]]
+        return recipe
+
+    def _run(self, container: str, name: str) -> None:
+        try:
+            self.engine.post(f"/containers/{container}/start", seconds=120.0)
+        except EngineError as error:
+            self._remove(container)  # it never ran: kept, it would be taken for a replica that died
+            said = " ".join(error.message.split())[:300]
+            if "already in use" in said or "already allocated" in said:
+                raise AgentError(REFUSED, f"{name}: its port is taken: {said}", "on the host: ss -ltnp") from error
+            if error.status < 500 or "OCI runtime" in said or "exec:" in said:
+                hint = "check `command` in the config, and the image's own ENTRYPOINT and CMD"
+                raise AgentError(REFUSED, f"{name}: does not start: {said}", hint) from error
+            raise
+
+    def _inspect(self, container: str) -> Json | None:
+        try:
+            found: Json = self.engine.get("/containers/{}/json".format(quote(container, safe="")))
+        except EngineError as error:
+            if error.status == 404:
+                return None
+            raise AgentError(UNAVAILABLE, f"{container}: Docker Engine: {error.message}") from error
+        return found
+
+    def _remove(self, container: str) -> None:
+        """Not forced: the Engine itself refuses where it runs. Takes its anonymous volumes along: nobody else can."""
+        try:
+            self.engine.delete(f"/containers/{container}", {"v": "1"})
+        except EngineError as error:
+            going_already = error.status == 409 and "in progress" in error.message
+            if error.status != 404 and not going_already:
+                raise AgentError(UNAVAILABLE, f"{container[:12]}: Docker Engine: {error.message}") from error
+
+    def _labelled(self, app: str, host: str, port: int | None = None) -> Iterator[Json]:
+        labels = ["celadon.app=" + app, "celadon.host=" + host]
+        if port is not None:
+            labels.append(f"celadon.port={port}")
+        with _translated(app):
+            listed = self.engine.get("/containers/json", {"all": "1", "filters": json.dumps({"label": labels})})
+        for entry in listed:
+            found = self._inspect(entry["Id"])
+            if found is not None and CONTAINER_PORT in _labels(found):
+                yield found
+
+    def _ours(self, app: str, slot: Json) -> list[Json]:
+        return list(self._labelled(app, slot["host"], int(slot["port"])))
+
+    def _refuse_occupied(self, app: str, slot: Json) -> None:
+        for other in self._ours(app, slot):
+            if _occupies(other):
+                release = _labels(other)["celadon.release"]
+                message = f"{_where(slot)}: release {release} still runs there"
+                raise AgentError(REFUSED, message, "it is stopped by the rollout that retires it")
+        occupant = self._occupant(app, slot)
+        if occupant is not None:
+            who, remedy = occupant
+            raise AgentError(REFUSED, f"{_where(slot)} is held by {who}", remedy)
+
+    def _foreign(self, app: str, slot: Json) -> str | None:
+        occupant = self._occupant(app, slot)
+        return occupant[0] if occupant else None
+
+    def _occupant(self, app: str, slot: Json) -> tuple[str, str] | None:
+        """Who holds the slot's port and is none of this app's replicas there, and how a person removes it."""
+        address, port = self._resolve(slot["address"]), int(slot["port"])
+        with _translated(slot["host"]):
+            running = self.engine.get("/containers/json", {"filters": json.dumps({"publish": [str(port)]})})
+        for entry in running:
+            if _publishes(entry, address, port) and not _is_replica(entry.get("Labels") or {}, app, slot):
+                name = entry["Names"][0].lstrip("/")
+                return "container {} ({})".format(name, entry["Image"]), f"on the host: docker rm -f {name}"
+        if any(_publishes(entry, address, port) for entry in running):
+            return None  # our own: the listener below is its proxy
+        row = sockdiag.listener(address, port)
+        if row is None:
+            return None
+        holder = sockdiag.owner(row.inode)
+        if holder is None:
+            return "a process of another user", f"on the host: sudo ss -ltnp 'sport = :{port}'"
+        return f"process {holder.name} (pid {holder.pid})", f"on the host: kill {holder.pid}"
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """What an Engine's error means where nothing better is known."""
+    try:
+        yield
+    except EngineError as error:
+        said = " ".join(error.message.split())[:300]
+        if error.status == 404:
+            raise AgentError(REFUSED, f"{what}: {said}", "is the image on the host?") from error
+        if error.status == 400:
+            raise AgentError(BUG, f"{what}: Docker Engine does not accept: {said}") from error
+        raise AgentError(UNAVAILABLE, f"{what}: Docker Engine: {said}", "run it again") from error
+
+
+def _where(slot: Json) -> str:
+    return "{}:{}".format(slot["host"], slot["port"])
+
+
+def _labels(container: Json) -> dict[str, str]:
+    return container["Config"].get("Labels") or {}
+
+
+def _is_replica(labels: Mapping[str, str], app: str, slot: Json) -> bool:
+    return (
+        labels.get("celadon.app") == app
+        and labels.get("celadon.host") == slot["host"]
+        and labels.get("celadon.port") == str(slot["port"])
+    )
+
+
+def _belongs(container: Json, app: str, slot: Json, release_id: str) -> bool:
+    labels = _labels(container)
+    return _is_replica(labels, app, slot) and labels.get("celadon.release") == release_id and CONTAINER_PORT in labels
+
+
+def _occupies(container: Json) -> bool:
+    """Up, or about to be: also between two runs of a crash loop."""
+    state = container["State"]
+    return bool(state["Running"] or state.get("Restarting"))
+
+
+def _runs(container: Json) -> bool:
+    state = container["State"]
+    return bool(state["Running"]) and not state.get("Restarting")
+
+
+def _foremost(containers: list[Json], release_id: str | None) -> Json | None:
+    """Who is up, else the one asked for, else the newest."""
+
+    def rank(container: Json) -> tuple[bool, bool, str]:
+        asked = _labels(container)["celadon.release"] == release_id
+        return _occupies(container), asked, str(container["Created"])
+
+    return max(containers, key=rank, default=None)
+
+
+def _replica(container: Json) -> Json:
+    state, labels = container["State"], _labels(container)
+    return {
+        "release": labels["celadon.release"],
+        "id": "{}@{}".format(
+            container["Id"][:12], state["StartedAt"]
+        ),  # the Engine's restarts keep the container's id
+        "running": _runs(container),
+        "restarts": int(container.get("RestartCount") or 0),
+        "exit_code": None if _runs(container) else int(state["ExitCode"]),
+        "colour": labels.get("celadon.colour", ""),
+    }
+
+
+def _note(container: Json) -> str:
+    state = container["State"]
+    if state.get("OOMKilled"):
+        return "killed by the kernel: out of memory"
+    return " ".join(str(state.get("Error") or "").split())[:300]
+
+
+def _vacant(foreign: str | None, *, listening: bool) -> Json:
+    return {
+        "replica": None,
+        "foreign": foreign,
+        "listening": listening,
+        "pid": None,
+        "container_port": None,
+        "note": "",
+    }
+
+
+def _listens(pid: int, port: int) -> bool:
+    """A listener on the container's loopback alone is out of everybody's reach: it does not count."""
+    try:
+        found = sockdiag.rows(port, pid)
+        return any(row.state == sockdiag.LISTEN and not sockdiag.is_loopback(row.address) for row in found)
+    except OSError:  # it ended meanwhile
+        return False
+
+
+def _publishes(entry: Json, address: str, port: int) -> bool:
+    for published in entry.get("Ports") or ():
+        if published.get("PublicPort") != port or published.get("Type") != "tcp":
+            continue
+        ip = published.get("IP") or "0.0.0.0"
+        if ip == address or sockdiag.is_wildcard(ip):
+            return True
+    return False
+
+
+def _expanded(word: str, port: int, version: str) -> str:
+    """`{host}` is every interface of the container, which has none but its own; other braces are the user's."""
+    return word.replace("{host}", "0.0.0.0").replace("{port}", str(port)).replace("{version}", version)
+
+
+def _lines(frames: Iterator[tuple[int, bytes]]) -> list[str]:
+    """Whole lines in the order in which they ended; the Engine cuts long ones into several frames."""
+    unfinished: dict[int, bytes] = {}
+    lines: list[bytes] = []
+    for stream, content in frames:
+        pieces = (unfinished.pop(stream, b"") + content).split(b"\n")
+        unfinished[stream] = pieces.pop()
+        lines.extend(pieces)
+    lines.extend(rest for rest in unfinished.values() if rest)
+    return [line.rstrip(b"\r").decode("utf-8", "replace")[:LONGEST_LINE] for line in lines]
+
+
+# The agent takes runtimes as modules (`runtimes.py`). Nothing is connected to before the first question.
+here = Docker()
+facts, artifacts, put_artifact = here.facts, here.artifacts, here.put_artifact
+start, stop, prune, tail = here.start, here.stop, here.prune, here.tail

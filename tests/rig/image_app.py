@@ -1,0 +1,74 @@
+"""The application inside the test images: standard library only, and bad in the way its VARIANT says.
+
+`/` tells who answers, `/slow?seconds=5` takes its time, `/env` shows the environment. Ends well on SIGTERM: what has
+begun is answered first.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+VARIANT = os.environ.get("VARIANT", "good")
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        if url.path == "/slow":
+            time.sleep(float(parse_qs(url.query)["seconds"][0]))
+        answer = {
+            "version": os.environ.get("APP_VERSION", ""),
+            "release": os.environ.get("CELADON_RELEASE", ""),
+            "colour": os.environ.get("CELADON_COLOUR", ""),
+            "argv": sys.argv[1:],
+        }
+        if url.path == "/env":
+            answer["env"] = dict(os.environ)  # type: ignore[assignment]
+        body = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("X-Release", os.environ.get("CELADON_RELEASE", ""))
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = False  # closing waits for the answers under way
+    request_queue_size = 128
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+def main() -> None:
+    say(f"starting {VARIANT}")
+    sys.stderr.write("a line for stderr\n")
+    if VARIANT == "crash":
+        sys.stderr.write("RuntimeError: no database\n")
+        sys.exit(3)
+    port = int(os.environ["PORT"]) + (1 if VARIANT == "wrong_port" else 0)
+    server = Server(("127.0.0.1" if VARIANT == "loopback_only" else "0.0.0.0", port), Handler)
+    if VARIANT == "stubborn":
+        signal.signal(signal.SIGTERM, lambda *_: say("SIGTERM ignored"))
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    if VARIANT == "crash_later":
+        threading.Timer(float(os.environ.get("CRASH_AFTER", "1")), lambda: os._exit(4)).start()
+    say(f"listening on {port}")
+    server.serve_forever(poll_interval=0.05)
+    server.server_close()
+    say("bye")
+
+
+if __name__ == "__main__":
+    main()
