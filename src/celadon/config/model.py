@@ -170,7 +170,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     app: Annotated[str, Text(app_name, '"hello"'), "names replicas, journal and lease"]
     port: Annotated[int, PORT, "where the app listens"]
     health: Annotated[Health, Table(Health), "how a replica shows that it is well"]
-    hosts: Annotated[Hosts, Table(Hosts), "the machines of both colours"]
+    hosts: Annotated[
+        Hosts,
+        Table(Hosts, sample='{ blue = ["blue-app-01"], green = ["green-app-01"] }'),
+        "the machines of both colours",
+    ]
     image: Annotated[ImageRef | None, IMAGE, "docker runtime: the image, without its version"] = None
     source: Annotated[str | None, Located(folder, '"."'), "venv runtime: the folder, sent as `git archive`"] = None
     command: Annotated[tuple[str, ...], OUR_ARGV, "what is started; absent: the image's CMD"] = ()

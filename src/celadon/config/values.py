@@ -63,7 +63,7 @@ def app_name(text: str) -> str:
     if re.fullmatch(APP, text) and len(text) <= 40:
         return text
     proposal = re.sub(r"[^a-z0-9]+", "-", text[:40].lower()).strip("-")
-    hint = f"did you mean {show(proposal)}?" if re.fullmatch(APP, proposal) else None
+    hint = f"did you mean {show(proposal)}?" if re.fullmatch(APP, proposal) else 'like "hello"'
     raise Refused(
         f"{show(text)} cannot name an app: lower-case letters, digits and single hyphens, at most 40", hint=hint
     )
