@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from celadon.core.evidence import Tally
 from celadon.core.intent import Hook, Rollout
 from celadon.core.observed import BalancerFacts, HostFacts, Mode, NodeFacts, Probe, Question
 from celadon.core.release import Colour, Release, ReleaseId, Seconds, Slot
@@ -120,19 +121,6 @@ class Clock(Protocol):
         """Seconds since 1970."""
 
     async def sleep(self, seconds: Seconds) -> None: ...
-
-
-class Tally(msgspec.Struct, frozen=True):
-    """What the verifier saw since it was last asked, and the good run at its end."""
-
-    sent: int = 0
-    failed: int = 0
-    failed_on_candidate: int = 0
-    unknown: int = 0  # our own network's loss: neither a pass nor a failure
-    served: dict[ReleaseId, int] = {}
-    unproven: int = 0  # answered well, by whom is not known
-    passes: int = 0  # good answers in a row up to now, none of them another release's
-    since: float | None = None  # when that run began
 
 
 class Verifier(Protocol):

@@ -26,9 +26,7 @@ def test_a_duration_said_is_read_back(milliseconds: int) -> None:
     assert duration(say_duration(value)) == value
 
 
-@pytest.mark.parametrize(
-    "text", ["", "5", "s", "5 s", "5S", "1s1m", "1m1m", "5sec", "+5s", "5s\n", "1e3s", "\uff19s"]
-)
+@pytest.mark.parametrize("text", ["", "5", "s", "5 s", "5S", "1s1m", "1m1m", "5sec", "+5s", "5s\n", "1e3s", "\uff19s"])
 def test_what_is_not_a_duration(text: str) -> None:
     with pytest.raises(Refused):
         duration(text)

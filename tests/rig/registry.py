@@ -164,9 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
             digest = store.add_manifest(
                 repository, reference, self.headers.get("Content-Type", MANIFEST), self._content
             )
-            self._send(
-                201, b"", {"Location": f"/v2/{repository}/manifests/{digest}", "Docker-Content-Digest": digest}
-            )
+            self._send(201, b"", {"Location": f"/v2/{repository}/manifests/{digest}", "Docker-Content-Digest": digest})
             return
         content = bytes(store.uploads.pop(reference.rpartition("/")[2])) + self._content
         wanted = parse_qs(urlsplit(self.path).query)["digest"][0]

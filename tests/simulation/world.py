@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from celadon.core.errors import LeaseLost, NoAnswer, Unavailable
+from celadon.core.evidence import Tally
 from celadon.core.intent import Hook, Rollout
 from celadon.core.observed import (
     BalancerFacts,
@@ -24,7 +25,7 @@ from celadon.core.observed import (
 )
 from celadon.core.release import Colour, Release, ReleaseId, Seconds, Slot
 from celadon.core.secret import Secret
-from celadon.ports import CommandResult, Placement, Tally, WarmUp, Writ
+from celadon.ports import CommandResult, Placement, WarmUp, Writ
 
 
 @dataclass

@@ -175,9 +175,7 @@ class AgentLink:
     def _refuse_python(self, seen: bytes) -> None:
         _, found, rest = seen.partition(wire.NO_PYTHON)
         if found:
-            versions = sorted(
-                {line for line in rest.decode("ascii", "replace").splitlines() if line[:7] == "Python "}
-            )
+            versions = sorted({line for line in rest.decode("ascii", "replace").splitlines() if line[:7] == "Python "})
             there = f"has {', '.join(versions)}" if versions else "has no python3"
             raise Refused(
                 f"{self._name}: the host needs Python 3.9 or later and {there}",

@@ -272,9 +272,7 @@ class SshHosts:
 class _Session:
     """A connection with the agent that runs at its end."""
 
-    def __init__(
-        self, connection: ssh.Connection, process: asyncssh.SSHClientProcess[bytes], link: AgentLink
-    ) -> None:
+    def __init__(self, connection: ssh.Connection, process: asyncssh.SSHClientProcess[bytes], link: AgentLink) -> None:
         self.connection = connection
         self.process = process
         self.link = link

@@ -145,9 +145,7 @@ class LinodeHttp:
             found += answer.data
             page, pages = page + 1, answer.pages
             if pages > MOST_PAGES:
-                raise Refused(
-                    f"Linode: {path} has {pages} pages; more than {MOST_PAGES} are not read", where=self.url
-                )
+                raise Refused(f"Linode: {path} has {pages} pages; more than {MOST_PAGES} are not read", where=self.url)
         return tuple(found)
 
     async def scopes(self, path: str) -> frozenset[str] | None:

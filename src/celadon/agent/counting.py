@@ -15,9 +15,7 @@ from celadon.agent import sockdiag
 from celadon.agent.errors import AgentError
 
 # The balancer uses no keep-alive, so each of these is a request that has not had all of its answer.
-OPEN = frozenset(
-    (sockdiag.SYN_RECV, sockdiag.ESTABLISHED, sockdiag.CLOSE_WAIT, sockdiag.FIN_WAIT1, sockdiag.LAST_ACK)
-)
+OPEN = frozenset((sockdiag.SYN_RECV, sockdiag.ESTABLISHED, sockdiag.CLOSE_WAIT, sockdiag.FIN_WAIT1, sockdiag.LAST_ACK))
 # Sockets that have yet to end, and will be told of. SYN_RECV is none yet, and may never be one.
 ALIVE = (OPEN - {sockdiag.SYN_RECV}) | {sockdiag.FIN_WAIT2, sockdiag.CLOSING}
 

@@ -321,9 +321,7 @@ def _replica(container: Json) -> Json:
     state, labels = container["State"], _labels(container)
     return {
         "release": labels["celadon.release"],
-        "id": "{}@{}".format(
-            container["Id"][:12], state["StartedAt"]
-        ),  # the Engine's restarts keep the container's id
+        "id": "{}@{}".format(container["Id"][:12], state["StartedAt"]),  # the Engine's restarts keep the container's id
         "running": _runs(container),
         "restarts": int(container.get("RestartCount") or 0),
         "exit_code": None if _runs(container) else int(state["ExitCode"]),

@@ -205,9 +205,7 @@ class Engine:
 
     def _silent(self, error: Exception) -> AgentError:
         why = "no answer in time" if isinstance(error, socket.timeout) else type(error).__name__
-        return AgentError(
-            "unavailable", f"Docker Engine at {self.path}: {why}", "on the host: systemctl status docker"
-        )
+        return AgentError("unavailable", f"Docker Engine at {self.path}: {why}", "on the host: systemctl status docker")
 
 
 def socket_path(environment: Mapping[str, str]) -> str:

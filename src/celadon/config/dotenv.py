@@ -24,9 +24,7 @@ def parse_dotenv(text: str, *, file: str) -> dict[str, str]:
             continue
         match = _LINE.fullmatch(line)
         if match is None:
-            raise ConfigError(
-                file, f"line {number}", "is not NAME=value", hint="# starts a comment; values fit a line"
-            )
+            raise ConfigError(file, f"line {number}", "is not NAME=value", hint="# starts a comment; values fit a line")
         name, value = match[1], _value(match[2], file, number)
         if name in found:
             raise ConfigError(file, f"line {number}", f"{name} a second time", hint="remove one: which one counts?")

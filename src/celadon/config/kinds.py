@@ -116,9 +116,7 @@ def matching(pattern: str, what: str, sample: str, *, hint: str | None = None, s
     def parse(text: str) -> str:
         if re.fullmatch(pattern, text):
             return text
-        raise Refused(
-            f"this is not {what}" if secret else f"{show(text)} is not {what}", hint=hint or f"like {sample}"
-        )
+        raise Refused(f"this is not {what}" if secret else f"{show(text)} is not {what}", hint=hint or f"like {sample}")
 
     return Text(parse, sample, pattern=pattern, secret=secret)
 
@@ -145,9 +143,7 @@ class Duration(Kind[timedelta]):
 
     def read(self, value: object, at: At) -> timedelta:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            raise at.expected(
-                "a duration with its unit", value, f'a number without a unit means nothing: "{value}s"?'
-            )
+            raise at.expected("a duration with its unit", value, f'a number without a unit means nothing: "{value}s"?')
         if not isinstance(value, str):
             raise at.expected("a duration", value, f"write it in quotes, with its unit: {self.sample}")
         found: timedelta = Text(duration, self.sample, most=64).read(value, at)

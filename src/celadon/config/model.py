@@ -85,9 +85,7 @@ class Hosts(msgspec.Struct, frozen=True, kw_only=True):
 
     blue: Annotated[tuple[Host, ...], HOSTS, "blue's hosts: Linode labels, or addresses"] = ()
     green: Annotated[tuple[Host, ...], HOSTS, "green's hosts: Linode labels, or addresses"] = ()
-    terraform: Annotated[str | None, Located(folder_or_file, '"infra"'), "Terraform's folder, or its saved JSON"] = (
-        None
-    )
+    terraform: Annotated[str | None, Located(folder_or_file, '"infra"'), "Terraform's folder, or its saved JSON"] = None
     tags: Annotated[ColourTags | None, Table(ColourTags), "a host of a colour has all tags of the colour"] = None
     ports: Annotated[ColourPorts | None, Table(ColourPorts), "each colour's port, where they share a host"] = None
     home: Annotated[
@@ -106,9 +104,9 @@ class Ssh(msgspec.Struct, frozen=True, kw_only=True):
 
 class Balancer(msgspec.Struct, frozen=True, kw_only=True):
     nodebalancer: Annotated[str | int | None, NODEBALANCER, "the NodeBalancer's label or id"] = None
-    ports: Annotated[
-        tuple[int, ...] | None, ListOf(PORT, unique="port"), "its ports to switch; absent: all it has"
-    ] = None
+    ports: Annotated[tuple[int, ...] | None, ListOf(PORT, unique="port"), "its ports to switch; absent: all it has"] = (
+        None
+    )
     add_nodes: Annotated[bool, Flag(), "whether missing nodes are made, in mode reject"] = True
     test_port: Annotated[int | None, PORT, "a firewalled config on which testers see the candidate first"] = None
 
@@ -117,15 +115,13 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     strategy: Annotated[Literal["blue-green"], Choice("blue-green", later=["canary"]), "how traffic moves"] = (
         "blue-green"
     )
-    settle: Annotated[
-        timedelta, Duration("1s", "10m"), "how long a balancer change may take to be true everywhere"
-    ] = timedelta(seconds=60)
+    settle: Annotated[timedelta, Duration("1s", "10m"), "how long a balancer change may take to be true everywhere"] = (
+        timedelta(seconds=60)
+    )
     bake: Annotated[timedelta, Duration("0s", "7d"), "how long stable stays warm after the commit"] = timedelta(
         minutes=5
     )
-    bake_net: Annotated[Literal["backup", "reject"], Choice("backup", "reject"), "stable's mode in the bake"] = (
-        "backup"
-    )
+    bake_net: Annotated[Literal["backup", "reject"], Choice("backup", "reject"), "stable's mode in the bake"] = "backup"
     drain: Annotated[timedelta, Duration("1s", "1h"), "how long open requests may take before they are cut"] = (
         timedelta(seconds=60)
     )

@@ -34,7 +34,5 @@ def folder(text: str, root: Path) -> str:
 def folder_or_file(text: str, root: Path) -> str:
     path = contained(text, root)
     if not path.is_dir() and not path.is_file():
-        raise Refused(
-            f"there is no folder or file {show(text)} in the project", hint="terraform's folder, or its JSON"
-        )
+        raise Refused(f"there is no folder or file {show(text)} in the project", hint="terraform's folder, or its JSON")
     return text

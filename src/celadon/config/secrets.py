@@ -89,9 +89,7 @@ def read_secrets_file(path: Path) -> dict[str, str] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ConfigError(
-            ".celadon/secrets", "", f"cannot be read: {error.strerror}", hint="check its owner"
-        ) from None
+        raise ConfigError(".celadon/secrets", "", f"cannot be read: {error.strerror}", hint="check its owner") from None
     if not stat.S_ISREG(mode):
         raise ConfigError(".celadon/secrets", "", "is not a file", hint="it has NAME=value lines")
     if stat.S_IMODE(mode) & 0o077:

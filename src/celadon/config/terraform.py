@@ -72,9 +72,7 @@ OUTPUT = Table(TerraformOutput)
 def parse_output(text: str, *, file: str) -> TerraformOutput:
     """All outputs (`-json`) or only `celadon` (`-json celadon`). `file` names the text in errors."""
     if len(text) > MOST_OUTPUT:
-        raise ConfigError(
-            file, "", f"is longer than {MOST_OUTPUT:,} characters", hint="terraform output -json celadon"
-        )
+        raise ConfigError(file, "", f"is longer than {MOST_OUTPUT:,} characters", hint="terraform output -json celadon")
     try:
         tree = json.loads(text)
     except (ValueError, RecursionError):

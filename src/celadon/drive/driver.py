@@ -14,6 +14,7 @@ import msgspec
 from celadon.core.action import Act, Action, Decision, Finish, Halt, Look, SetNode, Wait
 from celadon.core.decide import decide
 from celadon.core.errors import CeladonError, LeaseLost, NoAnswer, Unavailable
+from celadon.core.evidence import Tally
 from celadon.core.intent import Intent, Rollout
 from celadon.core.journal import Driving, Finished, Opened, Verified
 from celadon.core.observed import BalancerFacts, PublicSight, Question, SlotQuestion
@@ -23,7 +24,7 @@ from celadon.drive.lease import Lease
 from celadon.drive.log import Log
 from celadon.drive.memory import Memory
 from celadon.drive.perform import Performer, asked_before, host_of
-from celadon.ports import Tally, World, Writ
+from celadon.ports import World, Writ
 
 REPORT_EVERY = 5.0  # seconds between two entries of the verifier's counts; scaled with the pace
 

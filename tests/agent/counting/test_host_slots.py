@@ -111,9 +111,7 @@ def test_twenty_requests_a_second_are_never_taken_for_quiet(
     assert until(lambda: counter.count(KEY).opened, lambda opened: opened == 60, "each of 60 was seen") == 60
 
 
-def test_what_ended_between_two_looks_is_seen(
-    counter: Counter, slot: dict[str, Any], application: Application
-) -> None:
+def test_what_ended_between_two_looks_is_seen(counter: Counter, slot: dict[str, Any], application: Application) -> None:
     watch(counter, slot)
     ask(slot["address"], slot["port"])
     until(lambda: counter.count(KEY).opened, lambda opened: opened == 1, "one ended request")

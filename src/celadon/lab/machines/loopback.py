@@ -19,9 +19,7 @@ class LoopbackMachines:
     `environ` is the operator's environment, of which instances get what package installers need.
     """
 
-    def __init__(
-        self, paths: LabPaths, *, environ: Mapping[str, str] | None = None, grace_seconds: float = 5
-    ) -> None:
+    def __init__(self, paths: LabPaths, *, environ: Mapping[str, str] | None = None, grace_seconds: float = 5) -> None:
         operator = dict(os.environ if environ is None else environ)
         engine = find_engine(operator)
         paths.machines.mkdir(parents=True, exist_ok=True, mode=0o700)
