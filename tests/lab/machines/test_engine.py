@@ -69,6 +69,23 @@ async def test_power_and_faults_reach_its_containers(with_engine: Site, engine: 
     assert engine.state("ran") == "exited"
 
 
+async def test_an_engine_that_is_silent_does_not_keep_processes_alive(
+    with_engine: Site, engine: EngineDouble
+) -> None:
+    await with_engine.add(1)
+    await with_engine.run(1, "sleep 1000 >/dev/null 2>&1 </dev/null &")
+    assert len(with_engine.pids(1)) == 1
+    engine.refuse = True
+    with pytest.raises(Unavailable):
+        await with_engine.machines.delete(1)
+    assert with_engine.pids(1) == set()
+    engine.refuse = False
+    engine.add("frozen", "web-1", "paused")
+    await with_engine.machines.delete(1)  # again, and now it goes
+    assert engine.containers == {}
+    assert not with_engine.home(1).exists()
+
+
 async def test_cleaning_removes_them_too(with_engine: Site, engine: EngineDouble) -> None:
     await with_engine.add(1)
     await with_engine.machines.close()

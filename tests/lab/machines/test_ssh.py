@@ -6,7 +6,7 @@ import socket
 
 import asyncssh
 import pytest
-from tests.lab.machines.conftest import Site
+from tests.lab.machines.conftest import Site, alive
 from tests.lab.waiting import until
 
 from celadon.core.errors import Refused
@@ -33,6 +33,36 @@ async def test_the_openssh_client_runs_commands(site: Site) -> None:
     assert (code, out, err) == (7, b"in\0put", b"oops\n")
     assert (await openssh(site, 1, there, "kill -KILL $$"))[0] == 255
     assert await openssh(site, 1, "-T", there, stdin=b"echo from a shell\n") == (0, b"from a shell\n", b"")
+
+
+async def test_a_terminal_for_people(site: Site) -> None:
+    machine = await site.add(1)
+    there = f"root@{machine.address}"
+    command = "test -t 0 && stty size; read word; echo got $word >/dev/tty; exit 3"
+    code, out, _ = await openssh(site, 1, "-tt", there, command, stdin=b"hello\n")
+    assert code == 3
+    assert b"got hello\r\n" in out, "a controlling terminal"
+    async with await site.connect(1) as connection, asyncio.timeout(30):
+        shell = await connection.create_process(term_type="xterm", term_size=(91, 33))
+        shell.stdin.write("stty size; echo $TERM; tty\n")
+        seen = await shell.stdout.readuntil("/dev/pts/")
+        assert "33 91" in seen
+        assert "xterm" in seen
+        shell.change_terminal_size(50, 20)
+        shell.stdin.write("stty size; sleep 1000\n")
+        await shell.stdout.readuntil("20 50")
+        shell.stdin.write("\x03sleep 1000 &\nexit 6\n")  # Ctrl-C
+        assert (await shell.wait()).exit_status == 6
+
+
+async def test_a_closed_terminal_hangs_up(site: Site) -> None:
+    await site.add(1)
+    connection = await site.connect(1)
+    shell = await connection.create_process("echo $$ > pid; echo ready; sleep 1000", term_type="xterm")
+    await shell.stdout.readuntil("ready")
+    pid = int((site.home(1) / "pid").read_text())
+    connection.abort()
+    await until(lambda: not alive(pid), "the command got SIGHUP")
 
 
 async def test_openssh_jumps_from_one_instance_to_another(site: Site) -> None:

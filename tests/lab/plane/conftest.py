@@ -104,9 +104,13 @@ class World:
         self.paths = LabPaths(root)
         self.table: dict[str, str | None] = {}
         self.backends: list[Backend] = []
-        self.plane = HaproxyPlane(self.paths, self.table.get, Switches(), pace=PACE)
+        self.delays: list[float] = []  # of the next changes, when they differ from the switch
+        self.plane = HaproxyPlane(self.paths, self.table.get, Switches(), delay=self._delay, pace=PACE)
         self.address = own_address()
         self.port = free_port(self.address)
+
+    def _delay(self, seconds: float) -> float:
+        return self.delays.pop(0) if self.delays else seconds
 
     async def backend(self, name: str) -> Backend:
         private = f"192.168.128.{10 + len(self.backends)}"

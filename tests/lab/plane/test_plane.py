@@ -151,6 +151,24 @@ async def test_changes_arrive_after_the_delay_and_in_order(world: World) -> None
     assert await only_green(), "and the last one asked for is the one that stays"
 
 
+async def test_a_quick_change_does_not_overtake_a_slow_one(world: World) -> None:
+    blue = await world.backend("blue")
+    await world.apply(node(blue), check="none")
+    world.delays = [0.6, 0.1, 0.6, 0]
+    for mode in ("reject", "accept", "drain", "backup"):
+        await world.apply(node(blue, mode), check="none")
+    assert await get(world) == (200, "blue")
+    await world.apply(node(blue, "reject"), check="none")  # without a delay, but after the others
+    assert await get(world) == (200, "blue")
+
+    async def off() -> bool:
+        return (await get(world))[0] == 503
+
+    await until(off, "all have arrived")
+    await asyncio.sleep(0.3)
+    assert await off()
+
+
 @pytest.mark.parametrize("unknown", [True, False])
 async def test_what_is_known_of_a_node_that_returns_from_reject(world: World, *, unknown: bool) -> None:
     blue = await world.backend("blue")

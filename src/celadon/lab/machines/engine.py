@@ -49,11 +49,9 @@ class Engine:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def containers(self, host: str, *, running: bool = False) -> list[str]:
-        """Ids of the containers of one host."""
-        filters: dict[str, list[str]] = {"label": [f"{HOST_LABEL}={host}"]}
-        if running:
-            filters["status"] = ["running"]
+    def containers(self, host: str, state: str | None = None) -> list[str]:
+        """Ids of the containers of one host, all or those in one state (`running`, `paused`)."""
+        filters = {"label": [f"{HOST_LABEL}={host}"]} | ({"status": [state]} if state else {})
         query = urllib.parse.urlencode({"all": "true", "filters": json.dumps(filters)})
         found = self._call("GET", f"/containers/json?{query}")
         return [container["Id"] for container in found]

@@ -60,9 +60,10 @@ class LoopbackMachines:
         await self._get(machine_id).shutdown()
 
     async def delete(self, machine_id: int) -> None:
-        machine = self._machines.pop(machine_id, None)
+        machine = self._machines.get(machine_id)
         if machine is not None:
             await machine.delete()
+            del self._machines[machine_id]
             await asyncio.to_thread(shutil.rmtree, self._paths.machines / str(machine_id))
 
     async def fault(self, machine_id: int, kind: Fault) -> None:
@@ -88,7 +89,10 @@ class LoopbackMachines:
     async def close(self) -> None:
         """End every process of every instance; the disks stay for a later lab."""
         machines, self._machines = tuple(self._machines.values()), {}
-        await asyncio.gather(*(machine.close() for machine in machines))
+        ends = await asyncio.gather(*(machine.close() for machine in machines), return_exceptions=True)
+        for error in ends:
+            if isinstance(error, BaseException):
+                raise error  # the others are closed all the same
 
     def _resolve(self, host: str) -> str | None:
         """Where a forward may lead: to instances of this lab, by public or private address."""

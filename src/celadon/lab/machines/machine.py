@@ -53,6 +53,7 @@ class LoopbackMachine:
         self._account = Account(disk.home, self._environment)
         self._wire = Wire(self._bind(), self._serve)
         self._booting: set[asyncio.Task[None]] = set()
+        self._switching = asyncio.Lock()  # one change of power or network at a time
 
     @property
     def ssh_port(self) -> int:
@@ -64,37 +65,44 @@ class LoopbackMachine:
         return f"{algorithm} {key}"
 
     async def boot(self) -> None:
-        if self._on:
-            return
-        self._on = True
-        self.has_network = True
-        self._wire.plug()
-        for script in sorted(self._disk.boot_folder.iterdir()):
-            if script.is_file() and os.access(script, os.X_OK):
-                await self._start(script)
-        if self._site.engine and self._disk.containers_file.exists():
-            stopped = msgspec.json.decode(self._disk.containers_file.read_bytes(), type=list[str])
-            await asyncio.to_thread(self._site.engine.act, "start", stopped)
-            self._disk.containers_file.unlink()
+        async with self._switching:
+            if self._on:
+                return
+            self._on = True
+            self.has_network = True
+            self._wire.plug()
+            for script in sorted(self._disk.boot_folder.iterdir()):
+                if script.is_file() and os.access(script, os.X_OK):
+                    await self._start(script)
+            await self._start_containers()
 
     async def shutdown(self) -> None:
         """As an orderly power-off: everybody gets SIGTERM and time to end, then SIGKILL."""
-        await self._off(self._site.grace_seconds)
+        async with self._switching:
+            await self._off(self._site.grace_seconds)
 
     async def delete(self) -> None:
-        await self._off(0)
-        await self._wire.close()
-        if self._site.engine:
-            await asyncio.to_thread(self._site.engine.remove, self.described.label)
+        """Nothing is left but the disk. Can be done again when the Docker Engine did not answer."""
+        async with self._switching:
+            await self._off(0)
+            if self._site.engine:
+                await asyncio.to_thread(self._site.engine.remove, self.described.label)
+            await self._wire.close()
 
     async def close(self) -> None:
-        await self._off(self._site.grace_seconds)
-        await self._wire.close()
+        async with self._switching:
+            try:
+                await self._off(self._site.grace_seconds)
+            finally:
+                await self._wire.close()
 
     async def fault(self, kind: Fault) -> None:
         """On an instance that is off nothing can go wrong: nothing happens."""
-        if not self._on:
-            return
+        async with self._switching:
+            if self._on:
+                await self._fault(kind)
+
+    async def _fault(self, kind: Fault) -> None:
         match kind:
             case "die":
                 await self._off(0)
@@ -171,7 +179,6 @@ class LoopbackMachine:
     async def _off(self, grace_seconds: float) -> None:
         self._on = False
         await self._wire.unplug()  # first: nobody starts anything any more
-        await self._stop_containers(gently=grace_seconds > 0)
         if grace_seconds > 0:
             await self._signal_all(signal.SIGTERM)
             await self._signal_all(signal.SIGCONT)  # a frozen process cannot end
@@ -181,6 +188,7 @@ class LoopbackMachine:
             raise Unavailable(f"{self.described.label}: {len(left)} processes outlive SIGKILL")
         self._account.known.clear()
         await asyncio.gather(*self._booting)
+        await self._stop_containers(gently=grace_seconds > 0)
 
     async def _wait_for_all(self, seconds: float, number: signal.Signals | None) -> None:
         """Until none is left or time is up; what is started meanwhile gets the signal too."""
@@ -215,8 +223,19 @@ class LoopbackMachine:
             await asyncio.to_thread(engine.act, verb, mine)
 
     async def _stop_containers(self, *, gently: bool) -> None:
+        """Stop them, and note which ones: docker's restart policy does not outlast a stop."""
         if engine := self._site.engine:
-            running = await asyncio.to_thread(engine.containers, self.described.label, running=True)
+            label = self.described.label
+            frozen = await asyncio.to_thread(engine.containers, label, "paused")
+            await asyncio.to_thread(engine.act, "unpause", frozen)
+            running = await asyncio.to_thread(engine.containers, label, "running")
             await asyncio.to_thread(engine.act, "stop" if gently else "kill", running)
             if running:
                 self._disk.containers_file.write_bytes(msgspec.json.encode(running))
+
+    async def _start_containers(self) -> None:
+        noted = self._disk.containers_file
+        if self._site.engine and noted.exists():
+            stopped = msgspec.json.decode(noted.read_bytes(), type=list[str])
+            await asyncio.to_thread(self._site.engine.act, "start", stopped)
+            noted.unlink()

@@ -33,16 +33,7 @@ class Account:
         self.known |= set(members(session))
 
 
-async def run(account: Account, process: "asyncssh.SSHServerProcess[bytes]") -> None:
-    """Serve one `exec` or `shell` request."""
-    try:
-        await _run(account, process)
-    except OSError as error:  # the machine is full, or the home is gone: sshd would end the session
-        log.warning("an SSH command could not run: %s", error)
-        process.exit(255)
-
-
-async def _run(account: Account, process: "asyncssh.SSHServerProcess[bytes]") -> None:
+async def run_on_pipes(account: Account, process: "asyncssh.SSHServerProcess[bytes]") -> None:
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
     try:
@@ -66,7 +57,7 @@ async def _run(account: Account, process: "asyncssh.SSHServerProcess[bytes]") ->
         os.close(err_write)
     account.remember(child.pid)
     feeding = asyncio.create_task(_feed(process, child))
-    outputs = asyncio.gather(_pump(out_read, process.stdout), _pump(err_read, process.stderr))
+    outputs = asyncio.gather(pump(out_read, process.stdout), pump(err_read, process.stderr))
     try:
         code = await child.wait()
         account.leader_ended(child.pid)
@@ -79,6 +70,11 @@ async def _run(account: Account, process: "asyncssh.SSHServerProcess[bytes]") ->
         await asyncio.gather(outputs, feeding, return_exceptions=True)
         if child.stdin is not None:
             child.stdin.close()
+    finish(process, code)
+
+
+def finish(process: "asyncssh.SSHServerProcess[bytes]", code: int) -> None:
+    """Tell the client how the command ended, as a child's return code tells it."""
     if code < 0:
         process.exit_with_signal(signal.Signals(-code).name.removeprefix("SIG"))
     else:
@@ -116,7 +112,7 @@ def _signal(group: int, name: str) -> None:
         log.debug("signal %s had nobody to go to", name)
 
 
-async def _pump(source: int, sink: "asyncssh.SSHWriter[bytes]") -> None:
+async def pump(source: int, sink: "asyncssh.SSHWriter[bytes]") -> None:
     """Until the end of the output, or until nobody reads it any more: then the command gets SIGPIPE."""
     reader = asyncio.StreamReader(limit=CHUNK)
     loop = asyncio.get_running_loop()

@@ -9,7 +9,8 @@ from typing import cast
 
 import asyncssh
 
-from celadon.lab.machines.session import Account, run
+from celadon.lab.machines.session import Account, run_on_pipes
+from celadon.lab.machines.terminal import run_on_terminal
 
 log = logging.getLogger(__name__)
 LOCAL = frozenset({"localhost", "127.0.0.1"})
@@ -72,6 +73,16 @@ class Server(asyncssh.SSHServer):
         return Path(path).resolve().is_relative_to(self._home.resolve())
 
 
+async def _run(account: Account, process: "asyncssh.SSHServerProcess[bytes]") -> None:
+    """Serve one `exec` or `shell` request."""
+    run = run_on_pipes if process.get_terminal_type() is None else run_on_terminal
+    try:
+        await run(account, process)
+    except OSError as error:  # the machine is full, or the home is gone: sshd would end the session
+        log.warning("an SSH command could not run: %s", error)
+        process.exit(255)
+
+
 async def serve(
     sock: socket.socket, host_key: asyncssh.SSHKey, account: Account, resolve: Callable[[str], str | None]
 ) -> None:
@@ -82,9 +93,9 @@ async def serve(
             config=None,
             server_factory=lambda: Server(account.home, resolve),
             server_host_keys=[host_key],
-            process_factory=lambda process: run(account, process),
+            process_factory=lambda process: _run(account, process),
             encoding=None,
-            allow_pty=False,
+            line_editor=False,  # the terminal's own business
             agent_forwarding=False,
             login_timeout="60s",
         )

@@ -15,6 +15,7 @@ from celadon.core.errors import CeladonError, Refused
 from celadon.lab.loopback import BACKLOG, bind_or_above, require_loopback
 from celadon.lab.parts import Listener, NodeStatus, PlaneBalancer, PlaneConfig, PlaneNode
 from celadon.lab.plane import haproxy, verdict
+from celadon.lab.plane.arrivals import Arrivals
 from celadon.lab.plane.check import Probe, Target, passes
 from celadon.lab.plane.haproxy import Failure, HaproxyProcess, Totals
 from celadon.lab.plane.modes import Judged, PlaneSwitches, checked, server_states, shown, succeed
@@ -61,20 +62,20 @@ class ConfigPort:
         self._generation = 0
         self._past: list[HaproxyProcess] = []
         self._backends: dict[int, Backend] = {}
-        self._asked: dict[int, PlaneNode] = {}  # as the account has it: the plane follows after the delay
-        self._number: dict[int, int] = {}  # of the newest change to a node that has arrived
-        self._next_number = 0
-        self._due: dict[int, float] = {}
         self._free = deque(SLOTS)
         self._leaving: list[str] = []
         self._servers: dict[str, Server] = {}  # what HAProxy was told
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._arrivals = Arrivals(self._land, self.settle, self._spawn)
 
     # What the account asks for
 
     async def apply(self, config: PlaneConfig, throttle: int) -> None:
-        """Bring the port to `config`. Raises `Refused` when HAProxy or a pattern says no; the old state stays."""
+        """Bring the port to `config`. Raises `Refused` when HAProxy or a pattern says no.
+
+        The process and its settings then stay as they were.
+        """
         if config.check == "http_body":
             try:
                 re.compile(config.check_body)
@@ -83,7 +84,7 @@ class ConfigPort:
         if len(config.nodes) > len(SLOTS):
             raise Refused(f"config {config.id} has {len(config.nodes)} nodes", hint=f"at most {len(SLOTS)}")
         old, self._config = self._config, config
-        self._expect({node.id: node for node in config.nodes})
+        self._arrivals.expect({node.id: node for node in config.nodes}, self._delay)
         async with self._lock:
             try:
                 await self._reshape(config, throttle, moved=old.port != config.port)
@@ -93,31 +94,11 @@ class ConfigPort:
         self._tend()
         await self.settle()
 
-    def _expect(self, nodes: dict[int, PlaneNode]) -> None:
-        """Let changed nodes reach the data plane after the delay, each node's changes in their order."""
-        loop = asyncio.get_running_loop()
-        for node_id in nodes.keys() | self._asked.keys():
-            if (node := nodes.get(node_id)) == self._asked.get(node_id):
-                continue
-            self._next_number += 1
-            seconds = self._terms.delay(self._terms.switches.mode_delay_seconds)
-            due = max(loop.time() + seconds, self._due.get(node_id, 0))
-            if seconds <= 0 and due <= loop.time():
-                self._arrive(node_id, node, self._next_number)
-            else:
-                self._due[node_id] = due
-                self._spawn(self._arrive_later(node_id, node, self._next_number, due))
-        self._asked = nodes
+    def _delay(self) -> float:
+        return self._terms.delay(self._terms.switches.mode_delay_seconds)
 
-    async def _arrive_later(self, node_id: int, node: PlaneNode | None, number: int, due: float) -> None:
-        await asyncio.sleep(due - asyncio.get_running_loop().time())
-        self._arrive(node_id, node, number)
-        await self.settle()
-
-    def _arrive(self, node_id: int, node: PlaneNode | None, number: int) -> None:
-        if number < self._number.get(node_id, 0):
-            return  # two timers of the same moment: the newer change has been made already
-        self._number[node_id] = number
+    def _land(self, node_id: int, node: PlaneNode | None) -> None:
+        """A change to a node becomes true; None: it is gone."""
         backend = self._backends.get(node_id)
         if node is None:
             if backend is not None:
@@ -125,7 +106,9 @@ class ConfigPort:
                 _stop_checks(backend)
             return
         if backend is None:
-            self._backends[node_id] = Backend(node, self._free.popleft())
+            # With a thousand nodes replaced at once, a slot is taken over from one that is leaving.
+            slot = self._free.popleft() if self._free else self._leaving.pop(0)
+            self._backends[node_id] = Backend(node, slot)
         else:
             backend.judged = succeed(backend.judged, node, self._config, self._terms.switches)
         self._tend()
@@ -184,7 +167,7 @@ class ConfigPort:
 
     def _release(self, slots: tuple[str, ...]) -> None:
         """They are in maintenance now. Used again last: a slot may still be in a sticky client's table."""
-        for slot in slots:
+        for slot in set(slots).intersection(self._leaving):
             self._leaving.remove(slot)
             self._servers.pop(slot)
             self._free.append(slot)
