@@ -17,6 +17,28 @@ Json = dict[str, Any]
 
 LIMITS = ("minimum", "maximum", "minLength", "maxLength", "pattern", "enum")
 OVERLAY_TYPES = {"string", "integer", "number", "boolean"}
+TEXT, WHOLE, TRUTH = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
+THROTTLE = {"type": "integer", "minimum": 0, "maximum": 20}
+VPC_OF_BALANCER = {"subnet_id": WHOLE, "ipv4_range": TEXT, "ipv4_range_auto_assign": TRUTH, "ipv6_range": TEXT}
+# Version 4.229.1 as read from its per-tag copies and from recordings (keys `corrections_4_229_1` of the material).
+NEWER: Json = {
+    "POST /nodebalancers": {
+        "client_udp_sess_throttle": THROTTLE,
+        "type": {"type": "string", "enum": ["common", "premium", "premium_40gb"]},
+        "vpcs": {"type": "array", "items": {"type": "object", "fields": VPC_OF_BALANCER}},
+    },
+    "PUT /nodebalancers/{}": {"client_udp_sess_throttle": THROTTLE},
+    "POST /nodebalancers/{}/configs/{}/nodes": {"subnet_id": WHOLE},
+    "PUT /nodebalancers/{}/firewalls": {"firewall_ids": {"type": "array", "items": WHOLE}},
+    # Rules are checked where they are kept, with the path of each.
+    "POST /networking/firewalls": {"rules": {"type": "object"}},
+    "POST /networking/firewalls/{}/devices": {
+        "id": WHOLE,
+        "type": {"type": "string", "enum": ["linode", "nodebalancer"]},
+    },
+}
+UDP_CHECK_PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
+PROSE = {"^a-z, A-Z, 0-9, /, _, -$": "^[a-zA-Z0-9/_-]*$"}  # a sentence where a pattern should be
 DEMANDED = {"post-tag": ["label"]}  # in the text of the specification, not in its schema
 ANCHOR_FREE = re.compile(r"^[^^]")
 
@@ -44,6 +66,8 @@ def one_field(name: str, field: Json) -> Json:
             made[limit] = field[limit]
     if "pattern" in made and ANCHOR_FREE.match(made["pattern"]):
         made["pattern"] = f"^{made['pattern']}$"  # the specification leaves them out where it means them
+    if made.get("pattern") in PROSE:
+        made["pattern"] = PROSE[made["pattern"]]
     if field.get("nullable"):
         made["nullable"] = True
     if field.get("properties"):
@@ -75,11 +99,18 @@ def request(operation: Json, key: str) -> Json:
         made["fields"].setdefault(name, {"type": field["type"]})
         if field.get("required"):
             required.append(name)
-    if key == "POST /networking/firewalls/{}/devices":
-        made["fields"] = {"id": {"type": "integer"}, "type": {"type": "string"}}
+    made["fields"] |= NEWER.get(key, {})
+    if (
+        key.startswith(("POST /nodebalancers/{}/configs", "PUT /nodebalancers/{}/configs"))
+        and "port" in made["fields"]
+    ):
+        made["fields"]["udp_check_port"] = UDP_CHECK_PORT
+    if "/records" in key and "name" in made["fields"]:
+        del made["fields"]["name"]["minLength"]  # a record of the zone itself has no name
     if key == "PUT /nodebalancers/{}/firewalls":
-        made["fields"]["firewall_ids"] = {"type": "array", "items": {"type": "integer"}}
         required = ["firewall_ids"]
+    if "root_pass" in required:
+        required.remove("root_pass")  # mandatory no more in 2026: keys will do (recorded)
     if required:
         made["required"] = sorted(set(required))
     if operation.get("filterable_4_229_1"):
