@@ -288,9 +288,8 @@ def _floor(
 
 
 def _timing(timing: Timing, configs: Sequence[ConfigFacts]) -> Timing:
-    """How long UP may take follows from the balancer's own checks."""
+    """How long UP may take, and how often to ask for it, follows from the balancer's own checks."""
     slowest = max(config.check_interval * config.check_attempts for config in configs)
-    fastest = min(config.check_interval for config in configs)
     return msgspec.structs.replace(
-        timing, up_within=timing.settle + 3 * slowest + timing.up_within, poll=max(timing.poll, min(fastest, 10.0))
+        timing, up_within=timing.settle + 3 * slowest + timing.up_within, poll=max(timing.poll, slowest / 6)
     )

@@ -33,13 +33,22 @@ class LabFacts(msgspec.Struct, frozen=True):
 
 @contextlib.asynccontextmanager
 async def running(
-    root: Path, *, port: int = 0, switches: Switches | None = None, options: Options | None = None, pace: float = PACE
+    root: Path,
+    *,
+    port: int = 0,
+    state: Path | None = None,
+    switches: Switches | None = None,
+    options: Options | None = None,
+    pace: float = PACE,
 ) -> AsyncIterator[LabFacts]:
-    """A lab until the block ends. What a killed lab left under the same folder is cleaned first."""
+    """A lab until the block ends. What a killed lab left under the same folder is cleaned first.
+
+    `state`: the file that keeps the account; one in `root`, which `lab down` removes, unless it is given.
+    """
     paths = LabPaths(root)
     clean(root)
     claim = claim_block(root)
-    file = StateFile(root / "account.json")
+    file = StateFile(state or root / "account.json")
     token = _token(root)
     account = open_account(file, token, claim.block, switches=switches)
     machines = LoopbackMachines(paths)

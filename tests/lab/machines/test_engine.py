@@ -69,9 +69,7 @@ async def test_power_and_faults_reach_its_containers(with_engine: Site, engine: 
     assert engine.state("ran") == "exited"
 
 
-async def test_an_engine_that_is_silent_does_not_keep_processes_alive(
-    with_engine: Site, engine: EngineDouble
-) -> None:
+async def test_an_engine_that_is_silent_does_not_keep_processes_alive(with_engine: Site, engine: EngineDouble) -> None:
     await with_engine.add(1)
     await with_engine.run(1, "sleep 1000 >/dev/null 2>&1 </dev/null &")
     assert len(with_engine.pids(1)) == 1
