@@ -39,6 +39,7 @@ def test_what_is_not_a_duration(text: str) -> None:
     ("text", "whole"),
     [
         ("hello", "docker.io/library/hello"),
+        ("docker.io/hello", "docker.io/library/hello"),
         ("acme/hello", "docker.io/acme/hello"),
         ("ghcr.io/acme/hello", "ghcr.io/acme/hello"),
         ("localhost/hello", "localhost/hello"),
