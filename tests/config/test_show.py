@@ -38,6 +38,12 @@ def test_each_value_says_where_it_comes_from(root: Path) -> None:
     json.dumps(shown.config)
 
 
+def test_a_default_beside_a_written_key_is_a_default(smallest: str, root: Path) -> None:
+    parsed = parse_whole(f"hooks.after_finish.command = ['true']\n{smallest}", file="c", root=root)
+    origins = resolved(parsed, file="c").origins
+    assert (origins["hooks.after_finish.command"], origins["hooks.after_finish.timeout"]) == ("c", "default")
+
+
 def test_every_value_shown_has_an_origin(smallest: str, root: Path) -> None:
     shown = resolved(parse_whole(smallest, file="c", root=root), file="c")
     for section, keys in shown.config.items():

@@ -46,5 +46,5 @@ def find(start: Path) -> Path:
 
 def open_project(file: Path | None = None, *, start: Path | None = None) -> Project:
     """The project of `-c FILE`, or of the nearest `celadon.toml` from `start` (the working directory) upwards."""
-    path = (file or find(start or Path.cwd())).resolve()
+    path = (file or find(start or Path.cwd())).absolute()  # a link stays: its folder is the project
     return Project(path, path.parent, parse_whole(read_text(path), file=path.name, root=path.parent))

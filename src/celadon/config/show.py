@@ -33,9 +33,8 @@ def resolved(parsed: Parsed, *, file: str) -> Resolved:
     tree: dict[str, Any] = plain(parsed.config)
     origins = {}
     for key, value in _leaves(tree, ""):
-        given = any(key == name or key.startswith(f"{name}.") for name in parsed.written if not _is_table(name))
         source = DERIVED.get(key)
-        if given:
+        if key in parsed.written:
             origins[key] = file
         elif source in parsed.written and value is not None:
             origins[key] = f"from {source}"
@@ -83,10 +82,3 @@ def _leaves(tree: dict[str, Any], prefix: str) -> list[tuple[str, object]]:
         key = f"{prefix}{name}"
         leaves += _leaves(value, f"{key}.") if isinstance(value, dict) and value else [(key, value)]
     return leaves
-
-
-def _is_table(name: str) -> bool:
-    return name in TABLES
-
-
-TABLES = frozenset(key.name for key in CONFIG.keys.values() if type(key.kind).__name__ == "Table")

@@ -58,9 +58,12 @@ class MapOf(Kind[dict[str, str]]):
     def read(self, value: object, at: At) -> dict[str, str]:
         if not isinstance(value, dict):
             raise at.expected("a table", value, f"like {self.sample}")
-        return {
-            self.keys.read(key, at.child(key)): self.values.read(item, at.child(key)) for key, item in value.items()
-        }
+        items = {}
+        for key, item in value.items():
+            here = at.child(key)
+            at.written.add(here.key)
+            items[self.keys.read(key, here)] = self.values.read(item, here)
+        return items
 
     def schema(self) -> Schema:
         return {

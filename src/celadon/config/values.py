@@ -122,7 +122,9 @@ class ImageRef(msgspec.Struct, frozen=True):
         first, _, rest = name.partition("/")
         if not rest or not (re.search(r"[.:]", first) or first == "localhost"):
             # Docker's own reading: without a registry it is Docker Hub, and one word is an official image.
-            first, rest = "docker.io", name if "/" in name else f"library/{name}"
+            first, rest = "docker.io", name
+        if first == "docker.io" and "/" not in rest:
+            rest = f"library/{rest}"
         repository, colon, _ = rest.partition(":")
         if not re.fullmatch(REPOSITORY, repository) or not re.fullmatch(REGISTRY, first) or len(text) > 255:
             lower = text.lower()
