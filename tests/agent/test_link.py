@@ -126,9 +126,7 @@ async def test_what_reads_the_body_may_fail() -> None:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.lists(
-        st.one_of(st.binary(max_size=40), st.tuples(st.integers(0, 9), st.integers(0, 3), st.binary(max_size=60)))
-    )
+    st.lists(st.one_of(st.binary(max_size=40), st.tuples(st.integers(0, 9), st.integers(0, 3), st.binary(max_size=60))))
 )
 def test_whatever_comes_is_an_answer_or_one_of_our_errors(
     pieces: list[bytes | tuple[int, int, bytes]],

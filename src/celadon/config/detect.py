@@ -143,9 +143,7 @@ def _app(files: Mapping[str, str], folder: str) -> Guess:
     return Guess("app", "nothing names it")
 
 
-def _port(
-    docker: Dockerfile | None, web: tuple[str, ...], seen: Seen, framework: Framework | None
-) -> tuple[int, str]:
+def _port(docker: Dockerfile | None, web: tuple[str, ...], seen: Seen, framework: Framework | None) -> tuple[int, str]:
     if docker and docker.ports:
         return docker.ports[0], f"EXPOSE {docker.ports[0]}"
     for words, where in (
@@ -171,8 +169,7 @@ def _command(
     """What to start with `source`, or in place of an image's development server."""
     if web and not development_server(web) and not _needs_shell(web):
         words = (
-            word.replace("0.0.0.0:", "{host}:").replace("${PORT}", "{port}").replace("$PORT", "{port}")
-            for word in web
+            word.replace("0.0.0.0:", "{host}:").replace("${PORT}", "{port}").replace("$PORT", "{port}") for word in web
         )
         return tuple("{host}" if word == "0.0.0.0" else word for word in words), "Procfile"
     if target is None:

@@ -38,9 +38,7 @@ def init(root: Path) -> Initialised:
     found = detect(listing(root), folder=root.resolve().name)
     warnings = list(found.warnings)
     if not found.dockerfile and not (root / ".git").exists():
-        warnings.append(
-            "source needs a git repository (`git archive` makes the release), and there is none: git init"
-        )
+        warnings.append("source needs a git repository (`git archive` makes the release), and there is none: git init")
     try:
         with file.open("x", encoding="utf-8") as new:  # `x`: a file that appeared since is not overwritten either
             new.write(render(found))

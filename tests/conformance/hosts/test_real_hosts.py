@@ -43,9 +43,7 @@ async def get(slot: Slot, path: str) -> str:
     return answer.partition(b"\r\n\r\n")[2].decode().removeprefix("here ")
 
 
-async def output(
-    bench: Bench, command: Command, stdin: AsyncIterator[bytes] | None = None
-) -> tuple[int, bytes, bytes]:
+async def output(bench: Bench, command: Command, stdin: AsyncIterator[bytes] | None = None) -> tuple[int, bytes, bytes]:
     streams = {1: b"", 2: b""}
 
     async def take(stream: int, data: bytes) -> None:
@@ -107,9 +105,7 @@ def error_texts(error: CeladonError) -> tuple[object, ...]:
     return error.args, error.message, error.hint, error.details, error.where
 
 
-@pytest.mark.parametrize(
-    ("path", "status", "error"), [("/ill", 503, "answered 503"), ("/moved", 302, "answered 302")]
-)
+@pytest.mark.parametrize(("path", "status", "error"), [("/ill", 503, "answered 503"), ("/moved", 302, "answered 302")])
 async def test_only_2xx_passes(bench: Bench, path: str, status: int, error: str) -> None:
     release, slot = bench.release(), bench.slot()
     await bench.deploy(release, slot)
