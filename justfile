@@ -1,0 +1,24 @@
+# Each recipe is one line that works without just, too. `just --list` shows them.
+
+# the fast tests: core, simulation, config, command line
+test *ARGS:
+    .venv/bin/pytest -n 2 -m "not slow" {{ARGS}}
+
+# everything, as CI runs it (servers, SSH, Docker where they are)
+all:
+    .venv/bin/pytest -n 2
+
+# what a machine can say about the code
+check:
+    .venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
+
+fix:
+    .venv/bin/ruff check --fix . && .venv/bin/ruff format .
+
+# the demo: a real blue-green deploy under load
+demo *ARGS:
+    .venv/bin/celadon demo {{ARGS}}
+
+# seeded worlds: `just simulate --seeds 0 1000`, `just simulate --seed 42 --trace`
+simulate *ARGS:
+    .venv/bin/python -m tests.simulation.run {{ARGS}}
