@@ -2,6 +2,7 @@
 
 `python -I -S leash.py PARENT_PID PROGRAM ARGUMENT...`. A file of its own because the wish (Linux: prctl) must be
 made in the child, and running Python code between fork and exec of a process with threads can hang.
+The kernel watches the thread that started it: start it from the one that runs the event loop, which lives on.
 """
 
 import ctypes
