@@ -89,6 +89,13 @@ def test_the_whole_config_survives_the_journal(root: Path) -> None:
         assert msgspec.json.decode(msgspec.json.encode(config), type=Config) == config
 
 
+def test_the_order_of_keys_does_not_change_the_config(smallest: str, root: Path) -> None:
+    """Its JSON is hashed: the same settings adopt an open rollout."""
+    one, other = 'env.clear = { A = "1", B = "2" }', 'env.clear = { B = "2", A = "1" }'
+    texts = (f"{one}\nkeep = 5\n{smallest}", f"keep = 5\n{other}\n{smallest}")
+    assert len({msgspec.json.encode(read(text, root)) for text in texts}) == 1
+
+
 def test_colours_that_share_a_host_have_a_port_each(smallest: str, root: Path) -> None:
     text = smallest.replace('"green-app-01"', '"blue-app-01"').replace(
         "[balancer]", "ports = { blue = 1, green = 2 }\n[balancer]"

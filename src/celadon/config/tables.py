@@ -63,7 +63,7 @@ class MapOf(Kind[dict[str, str]]):
             here = at.child(key)
             at.written.add(here.key)
             items[self.keys.read(key, here)] = self.values.read(item, here)
-        return items
+        return dict(sorted(items.items()))  # one order: the config's JSON is hashed
 
     def schema(self) -> Schema:
         return {
