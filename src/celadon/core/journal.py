@@ -81,7 +81,7 @@ class Retiring(_Event, frozen=True, kw_only=True):
 class Stopped(_Event, frozen=True, kw_only=True):
     slot: SlotKey
     release: ReleaseId
-    cut: int  # connections open when it was signalled
+    cut: int | None  # connections open when it was signalled; None: they could not be counted
 
 
 class Abandoned(_Event, frozen=True, kw_only=True):
@@ -234,7 +234,7 @@ def _remember(journal: Journal, event: Event, at: Instant) -> Journal:  # noqa: 
             changes = {"retiring_at": at}
         case Stopped():
             stopped = journal.stopped | {(event.slot, event.release)}
-            changes = {"stopped": stopped, "cut": journal.cut + event.cut}
+            changes = {"stopped": stopped, "cut": journal.cut + (event.cut or 0)}
         case Abandoned():
             changes = {"abandoned": journal.abandoned | {event.slot}}
         case Pruned():

@@ -14,12 +14,12 @@ VERSION = os.environ["APP_VERSION"]
 HEADERS = {"X-Release": os.environ["CELADON_RELEASE"]}
 
 
-async def hello(request):
+async def hello(_: Request):
     status = broken.status()
     return PlainTextResponse(f"Hello from App Version: {VERSION}!", status, HEADERS)
 
 
-async def healthz(request):
+async def healthz(_: Request):
     return PlainTextResponse("ok", broken.health(), HEADERS)
 
 
