@@ -419,7 +419,7 @@ def _may_stop(scene: Scene, slot: Slot) -> Decision | None:
     on = [node for node in nodes if not scene.off(node)]
     if on:
         return traffic.settle(scene, on) or Wait(None, f"{slot.key} is not out of the balancer")
-    off_since = max((node.since + scene.timing.settle for node in nodes), default=scene.now)
+    off_since = max((scene.unchanged_since(node) + scene.timing.settle for node in nodes), default=scene.now)
     touched = any(node.facts.id in scene.journal.raised | scene.rollout.baseline.keys() for node in nodes)
     deadline = off_since + scene.timing.drain
     if not scene.reachable(slot):

@@ -69,8 +69,12 @@ class Scene:
         return self.journal.asked.get(node.facts.id)
 
     def settled(self, node: NodeSight) -> bool:
-        """Read with this mode and weight, and read so again no earlier than the settle time after."""
-        return node.read_at - node.since >= self.timing.settle
+        """Read as it is since it was last asked for anything, and read so again no earlier than settle after that."""
+        return node.read_at - self.unchanged_since(node) >= self.timing.settle
+
+    def unchanged_since(self, node: NodeSight) -> Instant:
+        """Asking starts the time anew, also for what it shows already: an earlier write may still be on its way."""
+        return max(node.since, self.journal.asked_at.get(node.facts.id, node.since))
 
     def fresh(self, node: NodeSight) -> bool:
         return self.now - node.read_at <= self.timing.fresh

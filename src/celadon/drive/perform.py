@@ -35,6 +35,7 @@ from celadon.drive.memory import Memory
 from celadon.ports import Placement, WarmUp, World, Writ
 
 PUT_DEADLINE = 0.4  # of the lease's time to live: a PUT must end, or be given up, well before it lapses
+PUT_SETTLES = 0.4  # of settle: a write whose answer was lost has landed, or never will, before settle is over
 PUT_MARGIN = 0.2
 
 
@@ -100,7 +101,7 @@ class Performer:
         node = self._memory.nodes.get(action.node)
         if node is None:
             raise Unavailable(f"node {action.node} is gone")
-        deadline = self._lease.ttl * PUT_DEADLINE
+        deadline = min(self._lease.ttl * PUT_DEADLINE, self._rollout.timing.settle * PUT_SETTLES)
         if self._lease.remaining < deadline + self._lease.ttl * PUT_MARGIN:
             raise Unavailable("the lease ends too soon to change the balancer")
         try:
