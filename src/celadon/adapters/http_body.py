@@ -1,0 +1,34 @@
+"""Reading the body of somebody else's answer, and quoting from it, without trusting its size or its characters."""
+
+import aiohttp
+
+CHUNK = 65_536
+
+
+class TooLarge(Exception):
+    """The body is longer than we are willing to hold."""
+
+
+async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The whole body, or `TooLarge` as soon as it is seen to exceed `limit` bytes. The deadline is the caller's."""
+    if response.content_length is not None and response.content_length > limit:
+        raise TooLarge
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(CHUNK):
+        body += chunk
+        if len(body) > limit:
+            raise TooLarge
+    return bytes(body)
+
+
+def quoted(text: str, longest: int = 200) -> str:
+    """Foreign text as one safe line: no control characters (terminals obey them), bounded."""
+    line = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * longest])
+    line = " ".join(line.split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def why(error: BaseException) -> str:
+    """What a client library's exception says, in one line. Never its `repr`: that may hold request headers."""
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return quoted(text) or type(error).__name__
