@@ -1,0 +1,88 @@
+"""The files that say which key a host has: the project's `.celadon/known_hosts`, and the user's own."""
+
+import base64
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import asyncssh
+
+from celadon.core.errors import Refused
+
+KEY_WORDS = 3  # name, type, key
+
+
+class KnownHosts:
+    """One file of lines `name type key`, in OpenSSH's format; changed by replacing it whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def text(self) -> str:
+        """Empty where there is no file: then no host is known by it."""
+        try:
+            return self.path.read_text("utf-8")
+        except FileNotFoundError:
+            return ""
+
+    def trust(self, line: str) -> None:
+        """Add the line; any other key of the same name goes. Every other line stays as it is."""
+        name = line.split(maxsplit=1)[0]
+        kept = [there for there in self.text().splitlines() if there.split()[:1] != [name]]
+        self._replace("".join(f"{there}\n" for there in [*kept, line.strip()]))
+
+    def forget(self, name: str) -> None:
+        kept = [there for there in self.text().splitlines() if there.split()[:1] != [name]]
+        self._replace("".join(f"{there}\n" for there in kept))
+
+    def _replace(self, text: str) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=".known_hosts.", dir=self.path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                os.fchmod(file.fileno(), 0o644)
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(self.path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                Path(name).unlink()
+            raise
+
+
+def read_all(paths: Iterable[Path]) -> asyncssh.SSHKnownHosts:
+    """All the files' lines together, first file first. Raises `Refused` for a line that cannot be read."""
+    text = "".join(KnownHosts(path).text().rstrip("\n") + "\n" for path in paths)
+    try:
+        return asyncssh.import_known_hosts(text)
+    except ValueError as error:
+        files = ", ".join(str(path) for path in paths)
+        raise Refused(f"{files}: a line is not in the known_hosts format: {error}", where=files) from error
+
+
+def pattern(host: str, port: int) -> str:
+    """How known_hosts names a host: with its port unless that is 22."""
+    return host if port == asyncssh.DEFAULT_PORT else f"[{host}]:{port}"
+
+
+def key_line(host: str, port: int, key: asyncssh.SSHKey) -> str:
+    """One line for known_hosts."""
+    return " ".join([pattern(host, port), *key.export_public_key("openssh").decode("ascii").split()[:2]])
+
+
+def fingerprint(key: asyncssh.SSHKey) -> str:
+    """`SHA256:…`, as `ssh-keygen -l` prints it."""
+    return key.get_fingerprint()
+
+
+def fingerprint_of_line(line: str) -> str:
+    """The fingerprint of a line's key, for comparing without a connection."""
+    words = line.split()
+    if len(words) < KEY_WORDS:
+        raise Refused("a known_hosts line has a name, a type and a key")
+    digest = hashlib.sha256(base64.b64decode(words[2])).digest()
+    return "SHA256:" + base64.b64encode(digest).decode("ascii").rstrip("=")

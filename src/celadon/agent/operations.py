@@ -1,0 +1,175 @@
+"""What the agent can be asked, by name: arguments checked, effects behind the fence."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from celadon.agent import bind, execute, fence, paths, probe, replicas, runtimes, settings, slots, store
+from celadon.agent.errors import AgentError
+from celadon.agent.main import Channel
+from celadon.agent.wire import REFUSED, STDOUT
+
+WARM_UP_AT_ONCE = 4
+FOLLOW_POLL = 0.1
+Args = dict[str, Any]
+
+
+def look(args: Args, _channel: Channel) -> Any:
+    return slots.look(paths.app_name(args["app"]), args)
+
+
+def warm_up(args: Args, _channel: Channel) -> None:
+    """Answers are not judged: the probe has done that, or will."""
+    slot, requests = args["slot"], int(args["requests"])
+    address, port = bind.resolve(slot["address"]), paths.port_number(slot["port"])
+    todo = iter([args["paths"][number % len(args["paths"])] for number in range(requests)] if args["paths"] else [])
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                path = next(todo, None)
+            if path is None:
+                return
+            probe.ask(address, port, {**args["probe"], "path": path})
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(WARM_UP_AT_ONCE, requests))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def tail(args: Args, _channel: Channel) -> list[str]:
+    app, release_id = paths.app_name(args["app"]), paths.release_id(args["release"])
+    for runtime in runtimes.of_release(app, release_id):
+        lines: list[str] = runtime.tail(app, release_id, args["slot"], int(args["lines"]))
+        if lines:
+            return lines
+    return []
+
+
+def logs(args: Args, channel: Channel) -> None:
+    """Lines as JSON lines on the stream: [seconds since 1970 or null, line]; with `follow` until cancelled."""
+    app, release_id = paths.app_name(args["app"]), paths.release_id(args["release"])
+    slot, lines = args["slot"], int(args["lines"])
+
+    def write(entry: list[Any]) -> None:
+        channel.write(STDOUT, json.dumps(entry).encode("ascii") + b"\n")
+
+    if settings.release(app, release_id).get("runtime") == "docker":
+        if args["follow"]:
+            raise AgentError(REFUSED, "logs of a container cannot be followed yet")
+        for line in tail(args, channel):
+            write([None, line])
+        return
+    start = replicas.log_size(app, release_id, slot)
+    for entry in replicas.log_lines(app, release_id, slot, lines):
+        write(entry)
+    for entry in replicas.follow(app, release_id, slot, start) if args["follow"] else ():
+        if entry:
+            write(entry)
+        elif channel.cancelled.wait(FOLLOW_POLL):
+            return
+
+
+def raise_fence(args: Args, _channel: Channel) -> None:
+    fence.raise_to(paths.app_name(args["app"]), int(args["fence"]))
+
+
+def put_settings(args: Args, _channel: Channel) -> None:
+    release = _release(args["release"])
+    with _effect(args) as app:
+        settings.put(app, release, {str(name): str(value) for name, value in args["values"].items()})
+
+
+def put_artifact(args: Args, channel: Channel) -> int:
+    """Long, and nothing is changed by it that anybody uses: checked before, and not held while it goes on."""
+    release = _release(args["release"])
+    with _effect(args) as app:
+        runtime = runtimes.for_name(release["runtime"])
+    moved: int = runtime.put_artifact(app, release, channel.read, args.get("credentials"))
+    return moved
+
+
+def start(args: Args, _channel: Channel) -> None:
+    release = _release(args["placement"]["release"])
+    with _effect(args) as app:
+        runtimes.for_name(release["runtime"]).start(app, args["placement"])
+
+
+def stop(args: Args, _channel: Channel) -> int:
+    release_id = paths.release_id(args["release"])
+    with _effect(args) as app:
+        counts = [
+            runtime.stop(app, release_id, args["slot"], float(args["grace"]))
+            for runtime in runtimes.of_release(app, release_id)
+        ]
+    return sum(counts)
+
+
+def prune(args: Args, _channel: Channel) -> None:
+    keep = [paths.release_id(one) for one in args["keep"]]
+    with _effect(args) as app:
+        for runtime in runtimes.present().values():
+            runtime.prune(app, keep)
+        settings.prune(app, sorted(set(keep) | replicas.prune(app, keep)))
+
+
+def read_document(args: Args, _channel: Channel) -> Any:
+    return store.read_document(paths.app_name(args["app"]), args["name"])
+
+
+def swap_document(args: Args, _channel: Channel) -> bool:
+    return store.swap_document(paths.app_name(args["app"]), args["name"], args["old"], args["new"])
+
+
+def read_journal(args: Args, _channel: Channel) -> dict[str, Any]:
+    events, more = store.read_journal(paths.app_name(args["app"]), int(args["rollout"]), int(args["start"]))
+    return {"events": events, "more": more}
+
+
+def append(args: Args, _channel: Channel) -> None:
+    app, rollout, start_at = paths.app_name(args["app"]), int(args["rollout"]), int(args["start"])
+    store.append(app, rollout, start_at, args["events"], int(args["fence"]))
+
+
+def rollouts(args: Args, _channel: Channel) -> list[int]:
+    return store.rollouts(paths.app_name(args["app"]))
+
+
+@contextlib.contextmanager
+def _effect(args: Args) -> Iterator[str]:
+    """Behind the fence; gives the app's checked name."""
+    app = paths.app_name(args["app"])
+    with fence.effect(app, int(args["fence"])):
+        yield app
+
+
+def _release(release: dict[str, Any]) -> dict[str, Any]:
+    paths.release_id(release["id"])
+    return release
+
+
+HANDLERS = {
+    "look": look,
+    "warm_up": warm_up,
+    "tail": tail,
+    "logs": logs,
+    "run": execute.run,
+    "raise_fence": raise_fence,
+    "put_settings": put_settings,
+    "put_artifact": put_artifact,
+    "start": start,
+    "stop": stop,
+    "prune": prune,
+    "read_document": read_document,
+    "swap_document": swap_document,
+    "read_journal": read_journal,
+    "append": append,
+    "rollouts": rollouts,
+}

@@ -1,0 +1,122 @@
+"""Where the agent keeps things on a host, which names may become file names, and how files are replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from celadon.agent.errors import AgentError
+from celadon.agent.wire import REFUSED
+
+_APP = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_RELEASE = re.compile(r"[a-z0-9]{4,64}")
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def _matching(pattern: re.Pattern[str], value: Any, what: str) -> str:
+    if isinstance(value, str) and pattern.fullmatch(value):
+        return value
+    raise AgentError(REFUSED, f"{what} {value!r:.60} is not a name that Celadon makes")
+
+
+def app_name(value: Any) -> str:
+    return _matching(_APP, value, "app")
+
+
+def release_id(value: Any) -> str:
+    return _matching(_RELEASE, value, "release")
+
+
+def host_name(value: Any) -> str:
+    return _matching(_HOST, value, "host")
+
+
+def port_number(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536:
+        return value
+    raise AgentError(REFUSED, f"port {value!r:.60} is not a number from 1 to 65535")
+
+
+def state_root() -> Path:
+    """`CELADON_STATE_DIR` where the host sets one (several instances of a lab share a machine), else by user."""
+    chosen = os.environ.get("CELADON_STATE_DIR")
+    if chosen:
+        return Path(chosen)
+    return Path("/var/lib/celadon") if os.geteuid() == 0 else Path.home() / ".local/share/celadon"
+
+
+def config_dir() -> Path:
+    return Path.home() / ".config/celadon"
+
+
+def app_dir(app: str) -> Path:
+    return make_dir(state_root() / app_name(app))
+
+
+def release_dir(app: str, release: str) -> Path:
+    return app_dir(app) / "releases" / release_id(release)
+
+
+def make_dir(path: Path) -> Path:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def replica_name(app: str, release: str, host: str, port: int) -> str:
+    """The same name as `core.release.replica_name`; a test compares them."""
+    return f"celadon-{app_name(app)}-{release_id(release)}-{host_name(host)}-{port_number(port)}"
+
+
+def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Durable when it returns; a reader sees the old content or the new, and never another mode."""
+    make_dir(path.parent)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=str(path.parent))
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, str(path))
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+    sync_dir(path.parent)
+
+
+def sync_dir(path: Path) -> None:
+    """A rename or a new file is durable only when its directory is."""
+    descriptor = os.open(str(path), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_json(path: Path) -> Any:
+    """The file's value; None where there is no file."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def write_json(path: Path, value: Any, mode: int = 0o600) -> None:
+    write_atomically(path, json.dumps(value, sort_keys=True).encode(), mode)
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold a lock file. It is never removed: a removed one would be two."""
+    make_dir(path.parent)
+    with open(str(path), "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield

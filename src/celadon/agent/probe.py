@@ -1,0 +1,104 @@
+"""One HTTP request to a slot of this host: health probe and warm-up. 2xx passes; a redirect proves nothing."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from typing import Any
+
+from celadon.agent.errors import AgentError
+from celadon.agent.wire import REFUSED
+
+HEAD_LIMIT = 64 << 10
+BODY_LIMIT = 1 << 20  # read and thrown away: closing earlier would look like a broken client in the app's log
+_STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: |$)")
+_SAFE = re.compile(r"[\x21-\x7e]+")
+
+
+def ask(address: str, port: int, question: dict[str, Any]) -> dict[str, Any]:
+    """`ProbeFacts`: ok, status, error (one safe line), seconds."""
+    request = _request(address, port, question)
+    began = time.monotonic()
+    status: int | None = None
+    try:
+        status = _status(address, port, request, began + float(question["timeout"]))
+        error = "" if 200 <= status < 300 else f"answered {status}"
+    except _NotHttp as problem:
+        error = str(problem)
+    except TimeoutError:
+        error = "no answer within {:g} s".format(question["timeout"])
+    except OSError as problem:
+        error = (problem.strerror or type(problem).__name__).lower()
+    return {"ok": not error, "status": status, "error": error, "seconds": time.monotonic() - began}
+
+
+class _NotHttp(Exception):
+    pass
+
+
+def _request(address: str, port: int, question: dict[str, Any]) -> bytes:
+    path, host = str(question["path"]), str(question["host_header"]) or _host(address, port)
+    for what, text in (("path", path), ("host header", host)):
+        if not _SAFE.fullmatch(text):
+            raise AgentError(REFUSED, f"the probe's {what} {text!r:.80} has characters that HTTP does not allow")
+    lines = [
+        f"GET {path} HTTP/1.1",
+        f"Host: {host}",
+        "User-Agent: celadon-probe",
+        "Accept: */*",
+        "Connection: close",
+    ]
+    if question["https"]:
+        lines.append("X-Forwarded-Proto: https")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+
+
+def _host(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _status(address: str, port: int, request: bytes, end: float) -> int:
+    with socket.create_connection((address, port), timeout=_left(end)) as connection:
+        connection.settimeout(_left(end))
+        connection.sendall(request)
+        head, rest = _head(connection, end)
+        match = _STATUS.match(head.split(b"\r\n")[0])
+        if not match:
+            raise _NotHttp("the answer is not HTTP")
+        _drain(connection, end, len(rest))
+        return int(match.group(1))
+
+
+def _head(connection: socket.socket, end: float) -> tuple[bytes, bytes]:
+    received = b""
+    while b"\r\n\r\n" not in received:
+        connection.settimeout(_left(end))
+        data = connection.recv(HEAD_LIMIT)
+        if not data:
+            raise _NotHttp("closed the connection without an answer" if not received else "the answer is not HTTP")
+        received += data
+        if len(received) > HEAD_LIMIT:
+            raise _NotHttp("the answer's headers have no end")
+    head, _, rest = received.partition(b"\r\n\r\n")
+    return head, rest
+
+
+def _drain(connection: socket.socket, end: float, read: int) -> None:
+    # The status line has answered the question; a body that stalls or is cut is the app's own business.
+    try:
+        while read < BODY_LIMIT:
+            connection.settimeout(_left(end))
+            data = connection.recv(65536)
+            if not data:
+                return
+            read += len(data)
+    except OSError:
+        return
+
+
+def _left(end: float) -> float:
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
