@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from celadon.config import Config, ConfigError, load, parse
-from celadon.config.kinds import At, ListOf, Table
+from celadon.config.kinds import At
 from celadon.config.model import CONFIG
 from celadon.config.show import example
+from celadon.config.tables import ListOf, Table
 from celadon.config.values import Host, ImageRef, SshAddress
 from celadon.core.release import Colour
 

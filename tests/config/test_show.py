@@ -9,11 +9,12 @@ import jsonschema
 import pytest
 
 from celadon.config import ConfigError
-from celadon.config.kinds import At, ListOf, Table
+from celadon.config.kinds import At
 from celadon.config.load import parse_whole
 from celadon.config.model import CONFIG
 from celadon.config.project import find, open_project
 from celadon.config.show import example, json_schema, plain, resolved
+from celadon.config.tables import ListOf, Table
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*/celadon.toml"))
 

@@ -1,12 +1,13 @@
 """Durations, image references, addresses and texts in messages."""
 
+import tomllib
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celadon.config.errors import closest, show, show_line, show_list
+from celadon.config.errors import closest, quoted, show, show_line, show_list
 from celadon.config.placeholders import expand
 from celadon.config.values import ImageRef, SshAddress, duration, http_path, private_address, say_duration, url
 from celadon.core.errors import Refused
@@ -120,6 +121,11 @@ def test_whatever_is_shown_is_one_short_printable_line(text: str) -> None:
         assert shown.isprintable()
         assert len(shown) < 700
     assert show_list([text] * 20).isprintable()
+
+
+@given(st.text())
+def test_a_text_in_quotes_is_read_back(text: str) -> None:
+    assert tomllib.loads(f"a = {quoted(text)}")["a"] == text
 
 
 def test_a_long_text_says_how_long_it_is() -> None:

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from celadon.core.errors import Refused
 
+ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 SHOWN = 60  # characters of a value or key that help to recognise it
 
 
@@ -28,20 +29,24 @@ class ConfigError(Refused):
 
 def show_line(text: str) -> str:
     """The text on one printable line, shortened: control and direction characters become escapes."""
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:SHOWN])
+    line = "".join(c if c.isprintable() else _escape(c) for c in text[:SHOWN])
     return line if len(text) <= SHOWN else f"{line}… ({len(text):,} characters)"
 
 
 def show(text: str) -> str:
     """The same in quotes, as one would write it in TOML."""
-    line = "".join(_in_quotes(c) for c in text[:SHOWN])
-    return f'"{line}"' if len(text) <= SHOWN else f'"{line}…" ({len(text):,} characters)'
+    return quoted(text) if len(text) <= SHOWN else f'{quoted(text[:SHOWN])[:-1]}…" ({len(text):,} characters)'
 
 
-def _in_quotes(c: str) -> str:
-    if c in '"\\':
-        return f"\\{c}"
-    return c if c.isprintable() else ascii(c)[1:-1]
+def quoted(text: str) -> str:
+    """The whole text as a TOML string."""
+    return '"' + "".join(f"\\{c}" if c in '"\\' else c if c.isprintable() else _escape(c) for c in text) + '"'
+
+
+def _escape(c: str) -> str:
+    if c in ESCAPES:
+        return ESCAPES[c]
+    return f"\\u{ord(c):04x}" if ord(c) < 0x10000 else f"\\U{ord(c):08x}"
 
 
 def show_list(names: Iterable[str], most: int = 12) -> str:

@@ -8,8 +8,9 @@ import msgspec
 
 from celadon.config import rules
 from celadon.config.errors import ConfigError, show_line
-from celadon.config.kinds import At, Kind, ListOf, Table
+from celadon.config.kinds import At, Kind
 from celadon.config.model import CONFIG, Config
+from celadon.config.tables import ListOf, Table
 from celadon.config.terraform import MOST_OUTPUT, TerraformOutput, parse_output
 
 MOST_BYTES = 1024 * 1024  # of celadon.toml; the reference has 6 KB

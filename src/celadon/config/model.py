@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from celadon.config.kinds import Choice, Duration, Flag, ListOf, Located, MapOf, Number, Table, Text, Whole, matching
+from celadon.config.kinds import Choice, Duration, Flag, Located, Number, Text, Whole, matching
 from celadon.config.paths import folder, folder_or_file
 from celadon.config.special import ARGV, CONTAINS, DOOR, ENV_KEY, ENV_VALUE, IMAGE, NODEBALANCER, OUR_ARGV, SSH_HOST
+from celadon.config.tables import ListOf, MapOf, Table
 from celadon.config.values import HOST_HEADER, SECRET_NAME, SSH_USER, TAG, Host, ImageRef, app_name, http_path
 from celadon.core.release import Colour, Runtime
 

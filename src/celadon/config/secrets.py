@@ -6,6 +6,7 @@ Values leave here only inside `Secret`. Errors name places and names, never valu
 import asyncio
 import hashlib
 import hmac
+import io
 import os
 import signal
 import stat
@@ -102,25 +103,39 @@ def read_secrets_file(path: Path) -> dict[str, str] | None:
 async def run_command(
     argv: tuple[str, ...], *, cwd: Path, environ: Mapping[str, str], deadline: timedelta
 ) -> dict[str, str]:
-    """What the command prints, parsed. Its stderr goes to the person, who may have to answer a question there."""
+    """What the command prints, parsed. Its stderr is the caller's: messages of a vault are for the person."""
     program = show_line(argv[0])
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *argv, cwd=cwd, env=dict(environ), stdout=asyncio.subprocess.PIPE, start_new_session=True
-        )
-    except OSError as error:
-        hint = "it is run in the project folder, without a shell"
-        raise Refused(f"secrets.command: {program}: {error.strerror}", hint=hint, where="secrets.command") from None
-    try:
-        output = await asyncio.wait_for(_read(process), deadline.total_seconds())
-    except TimeoutError:
-        reason = f"secrets.command: {program} did not end within {deadline.total_seconds():g} s"
-        raise Refused(reason, hint="run it yourself: does it wait for an answer?", where="secrets.command") from None
-    finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+    # A pipe of our own: with asyncio's, a command's orphan that keeps it open would keep `wait` from ending.
+    ours, theirs = os.pipe()
+    with os.fdopen(ours, "rb", buffering=0) as pipe:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                cwd=cwd,
+                env=dict(environ),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=theirs,
+                start_new_session=True,  # ends with its children; has no terminal to ask at
+            )
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the environment
+            hint = "it is run in the project folder, without a shell"
+            why = getattr(error, "strerror", None) or "cannot be started"
+            raise Refused(f"secrets.command: {program}: {why}", hint=hint, where="secrets.command") from None
+        finally:
+            os.close(theirs)
+        try:
+            async with asyncio.timeout(deadline.total_seconds()):
+                output = await _read(pipe)
+                await process.wait()
+        except TimeoutError:
+            reason = f"secrets.command: {program} did not end within {deadline.total_seconds():g} s"
+            hint = "run it yourself: does it wait for an answer?"
+            raise Refused(reason, hint=hint, where="secrets.command") from None
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
     if process.returncode != 0:
         reason = f"secrets.command: {program} failed with exit code {process.returncode}"
         raise Refused(reason, hint="run it yourself in the project folder", where="secrets.command")
@@ -133,16 +148,22 @@ async def run_command(
     return parse_dotenv(text, file="secrets.command")
 
 
-async def _read(process: asyncio.subprocess.Process) -> bytes:
-    assert process.stdout is not None  # noqa: S101 - asked for a pipe above; mypy cannot know
-    output = bytearray()
-    while part := await process.stdout.read(65536):
-        output += part
-        if len(output) > MOST_OUTPUT:
-            reason = f"secrets.command: prints more than {MOST_OUTPUT:,} bytes"
-            raise Refused(reason, hint="it prints NAME=value lines and nothing else", where="secrets.command")
-    await process.wait()
-    return bytes(output)
+async def _read(pipe: io.FileIO) -> bytes:
+    """Everything that comes out of the pipe, within bounds."""
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), pipe
+    )
+    try:
+        output = bytearray()
+        while part := await reader.read(65536):
+            output += part
+            if len(output) > MOST_OUTPUT:
+                reason = f"secrets.command: prints more than {MOST_OUTPUT:,} bytes"
+                raise Refused(reason, hint="it prints NAME=value lines and nothing else", where="secrets.command")
+        return bytes(output)
+    finally:
+        transport.close()
 
 
 def fingerprint(secret: Secret, key: bytes) -> str:

@@ -7,8 +7,9 @@ import msgspec
 
 from celadon.config import values
 from celadon.config.errors import show, show_list
-from celadon.config.kinds import At, Kind, ListOf, Schema, Table, Text, matching
+from celadon.config.kinds import At, Kind, Schema, Text, matching
 from celadon.config.placeholders import IN_COMMAND, IN_CONTAINS, refuse_misspelt
+from celadon.config.tables import ListOf, Table
 from celadon.core.errors import Refused
 
 MOST_ENV = 128 * 1024 - 1  # Linux's bound for one string of an environment or a command line

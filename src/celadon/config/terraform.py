@@ -16,8 +16,9 @@ from typing import Annotated
 import msgspec
 
 from celadon.config.errors import ConfigError
-from celadon.config.kinds import At, ListOf, Table, Text, matching
+from celadon.config.kinds import At, Text, matching
 from celadon.config.special import NODEBALANCER
+from celadon.config.tables import ListOf, Table
 from celadon.config.values import LINODE_LABEL, Host, SshAddress, private_address
 from celadon.core.errors import Refused
 

@@ -1,0 +1,1 @@
+"""The smallest Django site that deploys well."""
