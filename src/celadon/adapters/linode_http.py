@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from celadon.adapters.http_body import TooLarge, quoted, read_bounded, why
+from celadon.adapters.http import TooLarge, one_try, quoted, read_bounded, why
 from celadon.adapters.linode_scopes import NEEDED, parse_scopes, scope_refusal
 from celadon.adapters.linode_wire import Errors, Page, decode_address
 from celadon.core.errors import CeladonError, NoAnswer, Refused, Unavailable
@@ -216,10 +216,7 @@ class LinodeHttp:
             trust_env=not self.loopback,
             trace_configs=[trace],
         )
-        # aiohttp would send a GET or PUT again, unasked, after a lost answer: the loop must look first. There is no
-        # public switch; `test_a_lost_answer_is_not_asked_for_again` fails if this one goes away.
-        session._retry_connection = False  # noqa: SLF001 - see above
-        return session
+        return one_try(session)
 
     def _failure(self, request: _Request, reason: str, *, sent: bool) -> Unavailable:
         kind = NoAnswer if sent else Unavailable

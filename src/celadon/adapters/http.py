@@ -1,8 +1,17 @@
-"""Reading the body of somebody else's answer, and quoting from it, without trusting its size or its characters."""
+"""What our HTTP clients share: one try and no more, bodies of bounded size, foreign text made safe to show."""
 
 import aiohttp
 
 CHUNK = 65_536
+
+
+def one_try(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
+    """Aiohttp sends a GET or PUT a second time, unasked, when the first got no answer; we look first, and count.
+
+    It has no public switch for that: `test_a_lost_answer_is_not_asked_for_again` fails if this one goes away.
+    """
+    session._retry_connection = False  # noqa: SLF001 - see above
+    return session
 
 
 class TooLarge(Exception):

@@ -1,0 +1,177 @@
+"""What the requests through the users' door add up to: counts, who served, how long it took, how sure that makes us.
+
+Values only. The prober is `adapters/verifier.py`; the bound's arithmetic is in `bound.py`.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from celadon.core.bound import upper_bound
+from celadon.core.release import Instant, ReleaseId, Seconds
+
+Outcome = Literal["ok", "failed", "unknown"]
+"""`unknown`: lost by our own machine or network. It is never a pass, and never the release's failure."""
+
+Phase: TypeAlias = Literal["before", "during", "after"]
+"""Of the shift: before the first change of traffic, while it goes on, after all traffic is where it should be."""
+
+SMALLEST = 1e-4  # seconds; whatever is faster is as good
+STEP = 2.0**0.125  # each bucket is 9 % wider than the one before: 8 to a doubling, 133 from 0.1 ms to 10 s
+
+
+class Result(msgspec.Struct, frozen=True):
+    """One request and what came of it."""
+
+    sent_at: Instant  # when the clock said to send it; waiting for ourselves is not hidden
+    seconds: Seconds
+    outcome: Outcome
+    status: int | None = None
+    who: ReleaseId | None = None
+    reason: str = ""  # one safe line; empty when ok
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """How long good answers took, in logarithmic buckets: bounded in size, and two of them can be added."""
+
+    buckets: dict[int, int] = {}
+    worst: Seconds = 0.0
+
+    @property
+    def count(self) -> int:
+        return sum(self.buckets.values())
+
+    def add(self, seconds: Iterable[Seconds]) -> "Latency":
+        buckets, worst = dict(self.buckets), self.worst
+        for each in seconds:
+            bucket = _bucket(each)
+            buckets[bucket] = buckets.get(bucket, 0) + 1
+            worst = max(worst, each)
+        return Latency(buckets, worst)
+
+    def merge(self, other: "Latency") -> "Latency":
+        buckets = dict(self.buckets)
+        for bucket, count in other.buckets.items():
+            buckets[bucket] = buckets.get(bucket, 0) + count
+        return Latency(buckets, max(self.worst, other.worst))
+
+    def quantile(self, share: float) -> Seconds | None:
+        """No more than this took `share` of the answers (9 % coarse, never above the worst); None without answers."""
+        rank, seen = math.ceil(share * self.count), 0
+        for bucket in sorted(self.buckets):
+            seen += self.buckets[bucket]
+            if seen >= rank:
+                return min(SMALLEST * STEP**bucket, self.worst)
+        return None
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """Everything that one prober saw."""
+
+    sent: int = 0
+    ok: int = 0
+    failed: int = 0
+    unknown: int = 0
+    served: dict[ReleaseId, int] = {}  # good answers, by the release that gave them for certain
+    failed_by: dict[ReleaseId, int] = {}
+    unproven: int = 0  # good answers by nobody knows whom
+    latency: dict[Phase, Latency] = {}
+    longest_gap: Seconds = 0.0  # between two good answers that follow each other, by when they were asked for
+    last_ok_at: Instant | None = None
+    failures: tuple[Result, ...] = ()  # the first `KEPT`
+
+    @property
+    def failure_bound(self) -> float:
+        """With 95 % confidence the failure rate is below this. Requests that we lost ourselves are no evidence."""
+        return upper_bound(self.failed, self.ok + self.failed)
+
+    def add(self, results: Iterable[Result], phase: Phase) -> "Evidence":
+        """`results` in any order among themselves; for the gap, not older than those added before."""
+        batch = sorted(results, key=lambda result: result.sent_at)
+        good = [result for result in batch if result.outcome == "ok"]
+        bad = [result for result in batch if result.outcome == "failed"]
+        gap, last = self.longest_gap, self.last_ok_at
+        for result in good:
+            if last is not None:
+                gap = max(gap, result.sent_at - last)
+            last = result.sent_at if last is None else max(last, result.sent_at)
+        speed = self.latency.get(phase, Latency()).add(result.seconds for result in good)
+        return Evidence(
+            sent=self.sent + len(batch),
+            ok=self.ok + len(good),
+            failed=self.failed + len(bad),
+            unknown=self.unknown + len(batch) - len(good) - len(bad),
+            served=_counted(self.served, good),
+            failed_by=_counted(self.failed_by, bad),
+            unproven=self.unproven + sum(result.who is None for result in good),
+            latency=self.latency | {phase: speed},
+            longest_gap=gap,
+            last_ok_at=last,
+            failures=(self.failures + tuple(bad))[:KEPT],
+        )
+
+
+KEPT = 20  # failures told one by one
+
+
+class Run(msgspec.Struct, frozen=True):
+    """Good answers in a row up to now, none of them another release's."""
+
+    passes: int = 0
+    since: Instant | None = None  # when the first of them was sent
+
+    def after(self, result: Result, candidate: ReleaseId) -> "Run":
+        if result.outcome == "unknown":
+            return self
+        if result.outcome == "failed" or result.who not in (candidate, None):
+            return Run()
+        since = result.sent_at if self.since is None else min(self.since, result.sent_at)
+        return Run(self.passes + 1, since)
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """What the verifier saw since it was last asked, and the good run at its end."""
+
+    sent: int = 0
+    failed: int = 0
+    failed_on_candidate: int = 0
+    unknown: int = 0
+    served: dict[ReleaseId, int] = {}
+    unproven: int = 0
+    passes: int = 0
+    since: Instant | None = None
+
+
+def tally(results: Iterable[Result], candidate: ReleaseId, run: Run) -> tuple[Tally, Run]:
+    """The counts of `results`, in the order in which they ended, and the run that `run` has become."""
+    batch = tuple(results)
+    for result in batch:
+        run = run.after(result, candidate)
+    seen = Evidence().add(batch, "during")
+    return (
+        Tally(
+            sent=seen.sent,
+            failed=seen.failed,
+            failed_on_candidate=seen.failed_by.get(candidate, 0),
+            unknown=seen.unknown,
+            served=seen.served,
+            unproven=seen.unproven,
+            passes=run.passes,
+            since=run.since,
+        ),
+        run,
+    )
+
+
+def _counted(before: dict[ReleaseId, int], results: Iterable[Result]) -> dict[ReleaseId, int]:
+    counts = dict(before)
+    for result in results:
+        if result.who is not None:
+            counts[result.who] = counts.get(result.who, 0) + 1
+    return counts
+
+
+def _bucket(seconds: Seconds) -> int:
+    return 0 if seconds <= SMALLEST else math.ceil(math.log(seconds / SMALLEST, STEP) - 1e-9)
