@@ -59,8 +59,8 @@ class Hosts(Protocol):
     async def start(self, writ: Writ, placement: Placement) -> None:
         """Settings and artifact must be there. Refuses a slot that a foreign occupant holds; never stops it."""
 
-    async def stop(self, writ: Writ, release: ReleaseId, slot: Slot, grace: Seconds) -> int:
-        """SIGTERM, and SIGKILL after `grace`; returns how many connections were open at SIGTERM."""
+    async def stop(self, writ: Writ, release: ReleaseId, slot: Slot, grace: Seconds) -> int | None:
+        """SIGTERM, and SIGKILL after `grace`; returns how many connections were open at SIGTERM; None: unknown."""
 
     async def warm_up(self, host: str, warm_up: WarmUp) -> None: ...
 

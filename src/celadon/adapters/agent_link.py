@@ -110,8 +110,9 @@ class AgentLink:
         """Send the source, wait for the greeting. The caller holds a deadline around it."""
         link = cls(name, reader, writer, heartbeat or Heartbeat())
         try:
-            writer.write(bundle)
-            await writer.drain()
+            with contextlib.suppress(OSError):  # a host without Python does not read it, and says why
+                writer.write(bundle)
+                await writer.drain()
             await link._greet()
         except (OSError, EOFError, wire.BadFrame, msgspec.MsgspecError) as error:
             raise Unavailable(

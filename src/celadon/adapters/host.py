@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import math
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -164,9 +164,9 @@ class SshHosts:
         args = msgspec.to_builtins(placement) | {"release": _release(placement.release)}
         await self._effect(writ, Call("start", {"placement": args}, within=START_WITHIN))
 
-    async def stop(self, writ: Writ, release: ReleaseId, slot: Slot, grace: Seconds) -> int:
+    async def stop(self, writ: Writ, release: ReleaseId, slot: Slot, grace: Seconds) -> int | None:
         args = {"release": release, "slot": msgspec.to_builtins(slot), "grace": grace}
-        cut: int = await self._effect(writ, Call("stop", args, int, grace + STOP_MARGIN))
+        cut: int | None = await self._effect(writ, Call("stop", args, int | None, grace + STOP_MARGIN))
         return cut
 
     async def warm_up(self, host: str, warm_up: WarmUp) -> None:
@@ -181,7 +181,7 @@ class SshHosts:
         found: tuple[str, ...] = await self._ask(host, Call("tail", args, tuple[str, ...]))
         return found
 
-    async def logs(self, host: str, question: LogQuestion) -> AsyncIterator[LogLine]:
+    async def logs(self, host: str, question: LogQuestion) -> AsyncGenerator[LogLine, None]:
         """The last lines, then with `follow` every new one, until the caller stops reading (`aclose`)."""
         queue: asyncio.Queue[bytes] = asyncio.Queue(1)
 
@@ -219,7 +219,7 @@ class SshHosts:
         return session.link.greeting.python
 
     async def _effect(self, writ: Writ, call: Call) -> Any:
-        args = {**call.args, "app": writ.app, "fence": writ.fence}
+        args = {**call.args, "host": writ.host, "app": writ.app, "fence": writ.fence}
         return await self._ask(writ.host, msgspec.structs.replace(call, args=args))
 
     async def _ask(self, host: str, call: Call) -> Any:

@@ -109,13 +109,13 @@ class MemoryHosts:
         replica.lines.append(f"hello from {release.version}")
         machine.replicas[writ.app, release.id, slot.key] = replica
 
-    async def stop(self, writ: Writ, release: ReleaseId, slot: Slot, grace: Seconds) -> int:
+    async def stop(self, writ: Writ, release: ReleaseId, slot: Slot, grace: Seconds) -> int | None:
         del grace
         machine = self._behind(writ, "stop")
         replica = machine.replicas.get((writ.app, release, slot.key))
         if replica is None or not replica.running:
             return 0
-        cut, replica.open, replica.running, replica.exit_code = replica.open or 0, 0, False, 0
+        cut, replica.open, replica.running, replica.exit_code = replica.open, 0, False, 0
         return cut
 
     async def warm_up(self, host: str, warm_up: WarmUp) -> None:

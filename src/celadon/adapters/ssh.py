@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,7 @@ def _translated(error: Exception, address: HostAddress, settings: SshSettings) -
     if isinstance(error, asyncssh.Error):
         return Unavailable(f"{address.shown}: ssh: {error.reason}", hint=again, where=name)
     if isinstance(error, OSError):
-        reason = (error.strerror or str(error) or type(error).__name__).lower()
+        # asyncio puts addresses in place of the system's words, where there is a number for those.
+        reason = os.strerror(error.errno).lower() if error.errno else str(error) or type(error).__name__
         return Unavailable(f"{address.shown}: ssh: {reason}", hint=again, where=name)
     raise error

@@ -9,7 +9,7 @@ container's own health checks in it, and a venv slot is unknown.
 
 from __future__ import annotations
 
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 from celadon.agent import sockdiag
 from celadon.agent.errors import AgentError
@@ -23,7 +23,15 @@ ALIVE = (OPEN - {sockdiag.SYN_RECV}) | {sockdiag.FIN_WAIT2, sockdiag.CLOSING}
 
 MOST_WATCHES = 512  # far beyond any host's slots: a forgotten caller must not eat the host's memory
 
-Count = Tuple[Optional[int], Optional[int]]
+
+class Count(NamedTuple):
+    """Connections open now, and ever opened. Each is None where it cannot be known; (0, 0): nobody is there."""
+
+    open: int | None
+    opened: int | None
+
+
+UNKNOWN = Count(None, None)
 
 
 class Subject(NamedTuple):
@@ -32,8 +40,8 @@ class Subject(NamedTuple):
     address: str
     port: int  # the slot's, on the host
     runtime: str
-    inside: Optional[int]  # docker: the container's init process
-    born: Optional[int]  # its start time: a pid alone may be somebody else's tomorrow
+    inside: int | None  # docker: the container's init process
+    born: int | None  # its start time: a pid alone may be somebody else's tomorrow
     inner_port: int  # the port in the namespace that is counted
 
     def concerns(self, address: str) -> bool:
@@ -50,7 +58,7 @@ class Tally(NamedTuple):
 class Watch:
     """One running replica under observation. Holds one netlink socket, and a few numbers."""
 
-    def __init__(self, subject: Subject, ends: Optional[sockdiag.Ends], carried: int) -> None:
+    def __init__(self, subject: Subject, ends: sockdiag.Ends | None, carried: int) -> None:
         self.subject = subject
         self._ends = ends
         self._ended = 0
@@ -59,14 +67,14 @@ class Watch:
 
     def count(self) -> Count:
         if self.subject.inside is not None and sockdiag.started_at(self.subject.inside) != self.subject.born:
-            return None, None  # restarted since it was looked up: the new one is yet to be counted
+            return UNKNOWN  # restarted since it was looked up: the new one is yet to be counted
         try:
             tally = tally_of(self.subject)
-            return tally.open, self._opened_with(tally.alive)
+            return Count(tally.open, self._opened_with(tally.alive))
         except OSError:
-            return None, None
+            return UNKNOWN
 
-    def _opened_with(self, alive: int) -> Optional[int]:
+    def _opened_with(self, alive: int) -> int | None:
         if self._ends is not None:
             ended, overflowed = self._ends.read()
             # Overflow is traffic beyond counting: one more than known is enough to say "not quiet".
@@ -107,18 +115,18 @@ class Counter:
     """
 
     def __init__(self, *, netlink: bool = True) -> None:
-        self._netlink: Optional[bool] = None if netlink else False  # None: not tried yet
-        self._watches: Dict[str, Watch] = {}
-        self._vacant: Dict[str, Tuple[str, int]] = {}
+        self._netlink: bool | None = None if netlink else False  # None: not tried yet
+        self._watches: dict[str, Watch] = {}
+        self._vacant: dict[str, tuple[str, int]] = {}
 
     def watch(
         self,
         slot_key: str,
         address: str,
         port: int,
-        pid: Optional[int],
+        pid: int | None,
         runtime: str,
-        container_port: Optional[int] = None,
+        container_port: int | None = None,
     ) -> None:
         """Call it at every look, before `count`: the same replica goes on, another one starts afresh.
 
@@ -144,18 +152,17 @@ class Counter:
         self._watches[slot_key] = Watch(subject, self._listen(subject), carried)
 
     def count(self, slot_key: str) -> Count:
-        """(open now, ever opened). Each is None where it cannot be known; (0, 0): nobody is there."""
         watch = self._watches.get(slot_key)
         if watch is not None:
             return watch.count()
         if slot_key not in self._vacant:
-            return None, None
+            return UNKNOWN
         try:
             if sockdiag.listener(*self._vacant[slot_key]) is None:
-                return 0, 0
+                return Count(0, 0)
         except OSError:
             pass  # cannot be seen: said below
-        return None, None
+        return UNKNOWN
 
     def forget(self, slot_key: str) -> None:
         self._vacant.pop(slot_key, None)
@@ -168,7 +175,7 @@ class Counter:
             self.forget(slot_key)
         self._vacant.clear()
 
-    def _listen(self, subject: Subject) -> Optional[sockdiag.Ends]:
+    def _listen(self, subject: Subject) -> sockdiag.Ends | None:
         if self._netlink is None:
             self._netlink = sockdiag.ends_are_told()
         if not self._netlink:
@@ -184,16 +191,16 @@ class Counter:
             self.forget(oldest)
 
 
-def _subject(address: str, port: int, pid: int, runtime: str, container_port: Optional[int]) -> Subject:
+def _subject(address: str, port: int, pid: int, runtime: str, container_port: int | None) -> Subject:
     if runtime != "docker":
         return Subject(address, port, runtime, None, None, port)
     if not container_port:
         # Counting the wrong port would read as 0, and 0 lets a replica be stopped.
-        raise AgentError("bug", "slot %s:%d: a docker slot is counted by its container's port" % (address, port))
+        raise AgentError("bug", f"slot {address}:{port}: a docker slot is counted by its container's port")
     return Subject(address, port, runtime, pid, sockdiag.started_at(pid), container_port)
 
 
-def open_now(pid: int, container_port: int) -> Optional[int]:
+def open_now(pid: int, container_port: int) -> int | None:
     """Open connections to a container's port, once. None: cannot be counted."""
     try:
         return tally_of(_subject("", 0, pid, "docker", container_port)).open

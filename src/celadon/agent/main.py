@@ -192,8 +192,9 @@ def greeting() -> dict[str, Any]:
 
 
 def _error(error: AgentError) -> dict[str, Any]:
-    details = list(getattr(error, "details", ()))
-    return {"error": {"kind": error.kind, "message": error.message, "hint": error.hint, "details": details}}
+    return {
+        "error": {"kind": error.kind, "message": error.message, "hint": error.hint, "details": error.details},
+    }
 
 
 def _system(error: OSError) -> str:

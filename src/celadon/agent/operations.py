@@ -102,21 +102,23 @@ def start(args: Args, _channel: Channel) -> None:
         runtimes.for_name(release["runtime"]).start(app, args["placement"])
 
 
-def stop(args: Args, _channel: Channel) -> int:
+def stop(args: Args, _channel: Channel) -> int | None:
     release_id = paths.release_id(args["release"])
     with _effect(args) as app:
         counts = [
             runtime.stop(app, release_id, args["slot"], float(args["grace"]))
             for runtime in runtimes.of_release(app, release_id)
         ]
-    return sum(counts)
+    return None if None in counts else sum(counts)
 
 
 def prune(args: Args, _channel: Channel) -> None:
     keep = [paths.release_id(one) for one in args["keep"]]
     with _effect(args) as app:
-        for runtime in runtimes.present().values():
-            runtime.prune(app, keep)
+        gone = [settings.release(app, one) for one in settings.present(app) if one not in keep]
+        for name, runtime in runtimes.present().items():
+            artifacts = sorted(str(one["artifact"]) for one in gone if one.get("runtime") == name)
+            runtime.prune(app, keep, paths.host_name(args["host"]), artifacts)
         settings.prune(app, sorted(set(keep) | replicas.prune(app, keep)))
 
 

@@ -19,10 +19,6 @@ TAIL = 30  # lines of a failed program's output in the error
 class ProgramFailed(AgentError):
     """`details`: the last lines that it wrote."""
 
-    def __init__(self, message: str, details: list[str]) -> None:
-        super().__init__(REFUSED, message)
-        self.details = details
-
 
 def run(argv: list[str], *, cwd: str, seconds: float, env: dict[str, str] | None = None) -> str:
     """Its output. Raises `ProgramFailed` with the last lines when it fails, `unavailable` when it takes too long."""
@@ -39,7 +35,8 @@ def run(argv: list[str], *, cwd: str, seconds: float, env: dict[str, str] | None
         end(child)
     text = output.decode("utf-8", "replace")
     if child.returncode:
-        raise ProgramFailed(f"{name} failed (exit {child.returncode})", text.splitlines()[-TAIL:])
+        message = f"{name} failed (exit {child.returncode})"
+        raise ProgramFailed(REFUSED, message, details=text.splitlines()[-TAIL:])
     return text
 
 

@@ -19,7 +19,9 @@ import struct
 import sys
 import threading
 import time
-from typing import Iterator, List, NamedTuple, Optional, Tuple
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 ESTABLISHED, SYN_RECV, FIN_WAIT1, FIN_WAIT2 = 0x01, 0x03, 0x04, 0x05
 CLOSE_WAIT, LAST_ACK, LISTEN, CLOSING = 0x08, 0x09, 0x0A, 0x0B
@@ -70,22 +72,22 @@ def is_loopback(address: str) -> bool:
     return address == "::1" or address.startswith("127.")
 
 
-def rows(port: int, pid: Optional[int] = None) -> Iterator[Row]:
+def rows(port: int, pid: int | None = None) -> Iterator[Row]:
     """Every IPv4 and IPv6 row with this local port, in the namespace of `pid` (None: our own).
 
     Raises OSError where the table cannot be read: the process is gone, or /proc hides it.
     """
-    folder = "/proc/net" if pid is None else "/proc/%d/net" % pid
-    yield from _table(folder + "/tcp", port)
+    folder = Path("/proc/net" if pid is None else f"/proc/{pid}/net")
+    yield from _table(folder / "tcp", port)
     try:
-        yield from _table(folder + "/tcp6", port)
+        yield from _table(folder / "tcp6", port)
     except FileNotFoundError:  # a kernel without IPv6 has no such table, and no such connections
-        os.stat(folder + "/tcp")
+        (folder / "tcp").stat()
 
 
-def _table(path: str, port: int) -> Iterator[Row]:
-    wanted = ":%04X" % port
-    with open(path, encoding="ascii") as lines:
+def _table(path: Path, port: int) -> Iterator[Row]:
+    wanted = f":{port:04X}"
+    with path.open(encoding="ascii") as lines:
         next(lines, None)
         for line in lines:
             fields = line.split()
@@ -109,7 +111,7 @@ def _packed(text: str) -> bytes:
     return b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
 
 
-def listener(address: str, port: int, pid: Optional[int] = None) -> Optional[Row]:
+def listener(address: str, port: int, pid: int | None = None) -> Row | None:
     """Who would get a connection to this address and port, or be in the way of a bind to it."""
     found = None
     for row in rows(port, pid):
@@ -122,16 +124,16 @@ def listener(address: str, port: int, pid: Optional[int] = None) -> Optional[Row
     return found
 
 
-def owner(inode: int) -> Optional[Owner]:
+def owner(inode: int) -> Owner | None:
     """The process that holds this socket. None: it is not ours to see (another user's, without root)."""
-    wanted = "socket:[%d]" % inode
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        folder = "/proc/%s/fd" % pid
+    wanted = f"socket:[{inode}]"
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
         try:
-            for fd in os.listdir(folder):
-                if os.readlink("%s/%s" % (folder, fd)) == wanted:
-                    with open("/proc/%s/comm" % pid, encoding="utf-8", errors="replace") as name:
-                        return Owner(int(pid), name.read().strip())
+            if any(str(fd.readlink()) == wanted for fd in (process / "fd").iterdir()):
+                name = (process / "comm").read_text("utf-8", "replace").strip()
+                return Owner(int(process.name), name)
         except OSError:  # it ended while we looked, or belongs to somebody else
             continue
     return None
@@ -139,8 +141,9 @@ def owner(inode: int) -> Optional[Owner]:
 
 def passive_opens(pid: int) -> int:
     """How many connections were ever accepted in the namespace of `pid`. Raises OSError."""
-    with open("/proc/%d/net/snmp" % pid, encoding="ascii") as lines:
-        names: List[str] = []
+    path = Path(f"/proc/{pid}/net/snmp")
+    with path.open(encoding="ascii") as lines:
+        names: list[str] = []
         for line in lines:
             fields = line.split()
             if fields[0] != "Tcp:":
@@ -149,14 +152,14 @@ def passive_opens(pid: int) -> int:
                 names = fields
                 continue
             return int(fields[names.index("PassiveOpens")])
-    raise OSError(errno.ENODATA, "no Tcp line", "/proc/%d/net/snmp" % pid)
+    raise OSError(errno.ENODATA, "no Tcp line", str(path))
 
 
-def started_at(pid: int) -> Optional[int]:
+def started_at(pid: int) -> int | None:
     """The start time of a process in clock ticks: with the pid, a name that is never used twice. None: gone."""
     try:
-        with open("/proc/%d/stat" % pid, encoding="utf-8", errors="replace") as stat:
-            return int(stat.read().rpartition(")")[2].split()[19])
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+        return int(stat.rpartition(")")[2].split()[19])
     except (OSError, IndexError, ValueError):
         return None
 
@@ -174,8 +177,9 @@ class Ends:
     Raises OSError where netlink is not to be had, or (`pid` given) the namespace cannot be entered.
     """
 
-    def __init__(self, port: int, pid: Optional[int] = None) -> None:
+    def __init__(self, port: int, pid: int | None = None, *, buffer_bytes: int = BUFFER_BYTES) -> None:
         self._socket = _netlink_socket() if pid is None else _inside(pid)
+        _enlarge(self._socket, buffer_bytes)
         try:
             _only(self._socket, port)
             self._socket.bind((0, TCP_DESTROY_GROUPS))
@@ -183,9 +187,9 @@ class Ends:
             self._socket.close()
             raise
 
-    def read(self) -> Tuple[List[End], bool]:
+    def read(self) -> tuple[list[End], bool]:
         """What came since the last read, and whether some of it was lost for want of buffer."""
-        ends: List[End] = []
+        ends: list[End] = []
         overflowed = False
         while True:
             try:
@@ -209,22 +213,25 @@ class Ends:
 def _netlink_socket() -> socket.socket:
     netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG)
     netlink.setblocking(False)
-    try:
-        netlink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
-    except OSError:  # not root: as much as the system's limit gives
-        netlink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
     return netlink
+
+
+def _enlarge(netlink: socket.socket, size: int) -> None:
+    try:
+        netlink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
+    except OSError:  # not root: as much as the system's limit gives
+        netlink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
 def _inside(pid: int) -> socket.socket:
     """A netlink socket of another process's network namespace. A thread goes there and ends; we stay."""
-    result: List[socket.socket] = []
-    problem: List[OSError] = []
+    result: list[socket.socket] = []
+    problem: list[OSError] = []
 
     def go() -> None:
         try:
             libc = ctypes.CDLL(None, use_errno=True)
-            namespace = os.open("/proc/%d/ns/net" % pid, os.O_RDONLY | os.O_CLOEXEC)
+            namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             try:
                 if libc.setns(namespace, CLONE_NEWNET) != 0:
                     code = ctypes.get_errno()

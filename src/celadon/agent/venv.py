@@ -59,8 +59,9 @@ def start(app: str, placement: dict[str, Any]) -> None:
     )
 
 
-def prune(app: str, keep: list[str]) -> None:
+def prune(app: str, keep: list[str], host: str, artifacts: list[str]) -> None:
     """Other releases' stopped replicas, files and archives; an environment once no release uses it."""
+    del host, artifacts  # of engines that hosts and apps share
     keep = sorted(set(keep) | replicas.prune(app, keep))
     root = paths.app_dir(app) / "releases"
     for entry in list(root.iterdir()) if root.is_dir() else []:

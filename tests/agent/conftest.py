@@ -1,0 +1,118 @@
+"""The agent without SSH: the same command and bundle on this machine, under any Python that is found."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from celadon.adapters import agent_bundle
+from celadon.adapters.agent_link import AgentLink, Heartbeat
+
+VERSIONS = ("current", "3.9", "3.13")
+
+
+def interpreter(version: str) -> str | None:
+    """A Python of that version: on PATH, or among pyenv's."""
+    if version == "current":
+        return sys.executable
+    versions = Path.home() / ".pyenv/versions"
+    found = [shutil.which(f"python{version}"), *map(str, versions.glob(f"{version}.*/bin/python{version}"))]
+    return next((path for path in found if path and runs(path)), None)
+
+
+def runs(path: str) -> bool:
+    return subprocess.run([path, "-c", "pass"], check=False, capture_output=True, timeout=20).returncode == 0
+
+
+@pytest.fixture(params=VERSIONS)
+def python(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A folder with nothing but `python3` in it."""
+    path = interpreter(request.param)
+    if path is None:
+        pytest.skip(f"no Python {request.param} on this machine: the agent was not tried on it")
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "python3").symlink_to(Path(path).resolve())
+    return folder
+
+
+class LocalAgent:
+    """How to run the agent here; its state is under `root`."""
+
+    def __init__(self, root: Path, tools: Path) -> None:
+        self.root = root
+        self.environment = {
+            "PATH": f"{tools}:/usr/bin:/bin",
+            "HOME": str(root / "home"),
+            "CELADON_STATE_DIR": str(root / "state"),
+        }
+
+    async def process(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            "/bin/sh",
+            "-c",
+            agent_bundle.COMMAND,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=self.environment,
+        )
+
+    @asynccontextmanager
+    async def link(self, bundle: bytes | None = None) -> AsyncIterator[AgentLink]:
+        process = await self.process()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(30):
+                link = await AgentLink.open(
+                    "here", process.stdout, process.stdin, bundle or agent_bundle.bundle(), Heartbeat()
+                )
+            try:
+                yield link
+            finally:
+                await link.close()
+        finally:
+            process.stdin.close()
+            async with asyncio.timeout(30):
+                await process.wait()
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A host's state for calling the agent's modules in this process; its replicas end with the test."""
+    monkeypatch.setenv("CELADON_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    yield tmp_path / "state"
+    end_replicas(tmp_path / "state")
+
+
+@pytest.fixture
+def agent(tmp_path: Path, python: Path) -> Iterator[LocalAgent]:
+    yield LocalAgent(tmp_path, python)
+    end_replicas(tmp_path / "state")
+
+
+def end_replicas(state: Path) -> None:
+    for file in state.glob("*/replicas/*/state.json"):
+        known = msgspec.json.decode(file.read_bytes(), type=dict[str, object])
+        for name in ("supervisor", "pid"):
+            pid = known.get(name)
+            if isinstance(pid, int) and str(state).encode() in traces(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+def traces(pid: int) -> bytes:
+    """What ties a process to a folder: its arguments and where it stands."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() + os.fsencode(Path(f"/proc/{pid}/cwd").readlink())
+    except OSError:
+        return b""
