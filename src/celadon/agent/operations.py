@@ -116,7 +116,7 @@ def prune(args: Args, _channel: Channel) -> None:
     keep = [paths.release_id(one) for one in args["keep"]]
     with _effect(args) as app:
         gone = [settings.release(app, one) for one in settings.present(app) if one not in keep]
-        for name, runtime in runtimes.present().items():
+        for name, runtime in runtimes.present(app).items():
             artifacts = sorted(str(one["artifact"]) for one in gone if one.get("runtime") == name)
             runtime.prune(app, keep, paths.host_name(args["host"]), artifacts)
         settings.prune(app, sorted(set(keep) | replicas.prune(app, keep)))
