@@ -1,10 +1,12 @@
-"""Which runtimes this host has, by name. Each is a module or an object with the same functions.
+"""Which runtimes this host has, by name. Each is a module with the same functions.
 
 facts(app, slot_question) -> {"replica", "foreign", "listening", "pid"}; docker adds "container_port"
 artifacts(app) -> list of release.artifact that could be started
 put_artifact(app, release, read, credentials) -> bytes moved
 start(app, placement); stop(app, release_id, slot, grace) -> connections open at SIGTERM, None: unknown
-prune(app, keep_ids, host, artifacts); tail(app, release_id, slot, lines) -> list of lines
+prune(app, keep_ids, host, artifacts)
+tail(app, release_id, slot, lines) -> list of lines
+log(app, release_id, slot, lines, cancelled) -> iterator of (seconds since 1970 | None, line)
 """
 
 from __future__ import annotations
@@ -27,8 +29,7 @@ def for_name(name: str) -> Any:
         raise AgentError(REFUSED, f"no runtime {name!r:.40}")
     if name == "docker" and not _has("celadon.agent.docker"):
         raise AgentError(REFUSED, "this version has no docker runtime")
-    module = importlib.import_module("celadon.agent." + name)
-    return module.Docker() if name == "docker" else module
+    return importlib.import_module("celadon.agent." + name)
 
 
 def present(app: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from celadon.agent.wire import REFUSED
 facts = replicas.facts
 stop = replicas.stop
 tail = replicas.tail
+log = replicas.log
 
 
 def artifacts(app: str) -> list[str]:
