@@ -212,8 +212,8 @@ async def _door(url: str) -> Door:
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        raise Unavailable(f"{parts.hostname}: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name that DNS could hold
+        raise Unavailable(f"{parts.hostname}: {error}") from error
     return Door(str(found[0][4][0]), port, parts.netloc, tls, parts.hostname)
 
 
