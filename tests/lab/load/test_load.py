@@ -9,7 +9,7 @@ from tests.adapters.servers import HANG, http, scripted, serving
 from tests.lab.load.app import LoadedApp, seen
 
 from celadon.core.errors import Refused, Unavailable
-from celadon.lab.load import Load, _Gaps
+from celadon.lab.load import Load
 from celadon.lab.load_kinds import MIX, Plan
 from celadon.lab.load_report import Counts, Report
 
@@ -223,22 +223,6 @@ async def test_latency_is_measured_from_when_a_request_was_due(url: str) -> None
     assert act.p50 is not None
     assert act.p99 is not None
     assert 0 < act.p50 <= act.p99 <= act.latency.worst
-
-
-def test_the_longest_gap_survives_forgetting() -> None:
-    kept, forgetting = _Gaps(5.0), _Gaps(5.0)
-    due = [0.0, 1.0, 4.0, 4.5, 9.0, 9.5, 20.0, 20.5, 21.0]
-    late = due[3], due[7]
-    for number, each in enumerate(each for each in due if each not in late):
-        kept.add(each)
-        forgetting.add(each)
-        if number > 3:
-            forgetting.fold(each)
-    for each in late[1:]:
-        kept.add(each)
-        forgetting.add(each)
-    assert kept.longest() == forgetting.longest() == 10.5
-    assert len(forgetting._due) < len(kept._due)
 
 
 @pytest.mark.parametrize("changes", [{"mix": {"ftp": 1}}, {"mix": {"new": 0}}, {"rate": 0.0}, {"paths": {"x": "/"}}])
