@@ -74,8 +74,8 @@ class Docker:
     ) -> int:
         """Pull by digest; returns bytes moved, as far as the Engine reports them (it may skip a tiny layer).
 
-        `credentials` (username, password) are for this pull alone. `body` is there
-        because every runtime is called alike; an image comes from its registry.
+        `credentials` (username, password) are for this pull alone. `body` is there because every runtime is called
+        alike; an image comes from its registry.
         """
         del body
         paths.app_name(app)
