@@ -100,10 +100,7 @@ def request(operation: Json, key: str) -> Json:
         if field.get("required"):
             required.append(name)
     made["fields"] |= NEWER.get(key, {})
-    if (
-        key.startswith(("POST /nodebalancers/{}/configs", "PUT /nodebalancers/{}/configs"))
-        and "port" in made["fields"]
-    ):
+    if key.startswith(("POST /nodebalancers/{}/configs", "PUT /nodebalancers/{}/configs")) and "port" in made["fields"]:
         made["fields"]["udp_check_port"] = UDP_CHECK_PORT
     if "/records" in key and "name" in made["fields"]:
         del made["fields"]["name"]["minLength"]  # a record of the zone itself has no name

@@ -164,10 +164,7 @@ def tagged(call: Call) -> list[Json]:
     state = call.state
     return [
         *({"type": "linode", "data": instance_view(state, item)} for item in filter(carries, state.all(Instance))),
-        *(
-            {"type": "nodebalancer", "data": balancer_view(call, item)}
-            for item in filter(carries, state.all(Balancer))
-        ),
+        *({"type": "nodebalancer", "data": balancer_view(call, item)} for item in filter(carries, state.all(Balancer))),
         *({"type": "domain", "data": domain_view(item)} for item in filter(carries, state.all(Domain))),
     ]
 

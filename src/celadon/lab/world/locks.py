@@ -19,9 +19,7 @@ def create(account: Account, body: Json) -> Lock:
     except NotFound:
         raise Problem("entity_id is not valid", "entity_id") from None
     for held in of(account, body["entity_type"], body["entity_id"]):
-        raise Problem(
-            f"The {held.lock_type} lock (Lock ID: {held.id}) needs to be removed to add {body['lock_type']}"
-        )
+        raise Problem(f"The {held.lock_type} lock (Lock ID: {held.id}) needs to be removed to add {body['lock_type']}")
     return account.put(
         Lock(
             id=account.new_id(),
@@ -45,6 +43,4 @@ def refuse_inside(account: Account, entity_type: EntityType, entity_id: int) -> 
     """For what belongs to the locked thing: a NodeBalancer's configs and nodes."""
     for lock in of(account, entity_type, entity_id):
         if lock.lock_type == WITH_SUBRESOURCES:
-            raise Problem(
-                f"The {lock.lock_type} lock (Lock ID: {lock.id}) needs to be removed to change this resource"
-            )
+            raise Problem(f"The {lock.lock_type} lock (Lock ID: {lock.id}) needs to be removed to change this resource")

@@ -22,9 +22,7 @@ def add_key(account: Account, body: Json) -> SshKey:
     if not label:
         raise Problem("label is required", "label")
     made = account.put(SshKey(id=account.new_id(), label=label, ssh_key=key, created=account.stamp()))
-    account.note(
-        "profile_update", {"id": 1, "type": "profile", "label": account.state.username, "url": "/v4/profile"}
-    )
+    account.note("profile_update", {"id": 1, "type": "profile", "label": account.state.username, "url": "/v4/profile"})
     return made
 
 
