@@ -90,22 +90,29 @@ def correct(name: str, made: Json) -> None:
         made.pop("fields")  # disks and volumes by device name: passed through
 
 
-def request(operation: Json, key: str) -> Json:
-    made: Json = {"fields": fields(operation.get("request") or {})}
-    required = list(operation.get("required") or DEMANDED.get(operation.get("operationId", ""), []))
+def newer_fields(known: Json, operation: Json, key: str) -> list[str]:
+    """Add what came after version 4.189.0 to the known fields; the names of those that are demanded."""
+    demanded = ["firewall_ids"] if key == "PUT /nodebalancers/{}/firewalls" else []
     for name, field in (operation.get("added_by_4_229_1") or {}).items():
         if "." in name or field.get("type") not in OVERLAY_TYPES:
             continue
-        made["fields"].setdefault(name, {"type": field["type"]})
+        known.setdefault(name, {"type": field["type"]})
         if field.get("required"):
-            required.append(name)
-    made["fields"] |= NEWER.get(key, {})
-    if key.startswith(("POST /nodebalancers/{}/configs", "PUT /nodebalancers/{}/configs")) and "port" in made["fields"]:
-        made["fields"]["udp_check_port"] = UDP_CHECK_PORT
-    if "/records" in key and "name" in made["fields"]:
-        del made["fields"]["name"]["minLength"]  # a record of the zone itself has no name
-    if key == "PUT /nodebalancers/{}/firewalls":
-        required = ["firewall_ids"]
+            demanded.append(name)
+    known |= NEWER.get(key, {})
+    if key.startswith(("POST /nodebalancers/{}/configs", "PUT /nodebalancers/{}/configs")) and "port" in known:
+        known["udp_check_port"] = UDP_CHECK_PORT
+    if "/records" in key and "name" in known:
+        del known["name"]["minLength"]  # a record of the zone itself has no name
+    return demanded
+
+
+def request(operation: Json, key: str) -> Json:
+    made: Json = {"fields": fields(operation.get("request") or {})}
+    required = list(operation.get("required") or DEMANDED.get(operation.get("operationId", ""), []))
+    required += newer_fields(made["fields"], operation, key)
+    if required == ["rdns"]:
+        required, made["fields"]["rdns"] = [], {**TEXT, "nullable": True}  # null: back to the default name
     if "root_pass" in required:
         required.remove("root_pass")  # mandatory no more in 2026: keys will do (recorded)
     if required:

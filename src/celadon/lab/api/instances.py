@@ -13,7 +13,7 @@ from celadon.lab.world.problems import NotFound, Problem
 
 INSTANCE = "/linode/instances/{instance:int}"
 CONFIG, DISK = "/configs/{config:int}", "/disks/{disk:int}"
-HIDDEN = ("user_data", "authorized_keys", "backups_enabled")
+HIDDEN = ("rdns", "user_data", "authorized_keys", "backups_enabled")
 
 
 def instance_view(state: State, instance: Instance) -> Json:
@@ -57,7 +57,7 @@ def address_view(state: State, instance: Instance, address: str) -> Json:
         "prefix": 24 if public else 17,
         "type": "ipv4",
         "public": public,
-        "rdns": f"{address}.ip.linodeusercontent.com" if public else None,
+        "rdns": instance.rdns.get(address, f"{address}.ip.linodeusercontent.com") if public else None,
         "linode_id": instance.id,
         "interface_id": None,
         "region": instance.region,
@@ -201,6 +201,27 @@ def view_any_address(call: Call) -> Json:
     raise NotFound
 
 
+def update_address(call: Call) -> Json:
+    address = call.path["address"]
+    instance = instance_parts.set_rdns(call.account, call.id("instance"), address, call.body.get("rdns"))
+    return address_view(call.account.state, instance, address)
+
+
+def update_any_address(call: Call) -> Json:
+    address = call.path["address"]
+    linode_id = view_any_address(call)["linode_id"]
+    instance = instance_parts.set_rdns(call.account, linode_id, address, call.body.get("rdns"))
+    return address_view(call.account.state, instance, address)
+
+
+def backups(*, enabled: bool) -> Callable[[Call], Json]:
+    def answer(call: Call) -> Json:
+        call.account.amend(call.account.find(Instance, call.id("instance")), {"backups_enabled": enabled})
+        return {}
+
+    return answer
+
+
 def list_configs(call: Call) -> list[Json]:
     instance = call.find(Instance, "instance")
     return [config_view(config) for config in instance_parts.configs_of(call.state, instance.id)]
@@ -261,6 +282,11 @@ def list_balancers(call: Call) -> list[Json]:
     return [balancer_view(call, balancer) for balancer in call.state.all(Balancer) if balancer.id in ids]
 
 
+def list_databases(_: Call) -> list[Json]:
+    """The lab has none; the provider asks before it removes a subnet."""
+    return []
+
+
 def list_nothing(call: Call) -> list[Json]:
     """Volumes: the lab has none, and clients ask."""
     call.find(Instance, "instance")
@@ -280,7 +306,10 @@ ENDPOINTS = (
     Endpoint("GET", f"{INSTANCE}/ips", "linodes", list_addresses),
     Endpoint("POST", f"{INSTANCE}/ips", "linodes", add_address),
     Endpoint("GET", f"{INSTANCE}/ips/{{address}}", "linodes", view_address),
+    Endpoint("PUT", f"{INSTANCE}/ips/{{address}}", "linodes", update_address),
     Endpoint("DELETE", f"{INSTANCE}/ips/{{address}}", "linodes", delete_address),
+    Endpoint("POST", f"{INSTANCE}/backups/enable", "linodes", backups(enabled=True)),
+    Endpoint("POST", f"{INSTANCE}/backups/cancel", "linodes", backups(enabled=False)),
     Endpoint("GET", f"{INSTANCE}/configs", "linodes", list_configs, "list"),
     Endpoint("POST", f"{INSTANCE}/configs", "linodes", create_config),
     Endpoint("GET", f"{INSTANCE}{CONFIG}", "linodes", view_config),
@@ -296,4 +325,6 @@ ENDPOINTS = (
     Endpoint("GET", f"{INSTANCE}/volumes", "linodes", list_nothing, "list"),
     Endpoint("GET", "/networking/ips", "ips", list_all_addresses, "list"),
     Endpoint("GET", "/networking/ips/{address}", "ips", view_any_address),
+    Endpoint("PUT", "/networking/ips/{address}", "ips", update_any_address),
+    Endpoint("GET", "/databases/instances", "databases", list_databases, "list"),
 )

@@ -80,6 +80,19 @@ def drop_address(account: Account, linode_id: int, address: str) -> None:
     account.note("linode_deleteip", about(changed))
 
 
+def set_rdns(account: Account, linode_id: int, address: str, name: str | None) -> Instance:
+    """None: back to the name that Linode gives."""
+    instance = account.find(Instance, linode_id)
+    if address not in instance.ipv4:
+        raise NotFound
+    if address == instance.private_address:
+        raise Problem("Private addresses have no reverse name", "rdns")
+    names = {each: held for each, held in instance.rdns.items() if each != address}
+    changed = account.amend(instance, {"rdns": {**names, address: name} if name else names})
+    account.note("ipaddress_update", about(changed))
+    return changed
+
+
 def add_disk(account: Account, linode_id: int, body: Json) -> Disk:
     instance = account.find(Instance, linode_id)
     refuse_busy(account, linode_id)
