@@ -68,7 +68,7 @@ def _fields(known: Json, body: Json, where: str) -> Json:
 
 def _value(facts: Json, value: Any, where: str) -> Any:
     kind = facts.get("type")
-    if value is None:
+    if value is None and facts.get("nullable"):
         return None
     if kind and (not isinstance(value, KINDS[kind]) or (isinstance(value, bool) and kind != "boolean")):
         raise Problem(f"Must be of type {kind.title()}", where)
