@@ -132,7 +132,7 @@ async def test_a_host_without_python_is_refused(bare: LocalAgent) -> None:
 
 async def test_a_host_with_an_old_python_is_refused_with_its_version(bare: LocalAgent, tmp_path: Path) -> None:
     old = tmp_path / "bin/python3"
-    old.write_text('#!/bin/sh\n[ "$1" = -V ] && echo Python 3.6.8 && exit\nexit 1\n')
+    old.write_text('#!/bin/sh\n[ "$1" = -V ] && echo Python 3.6.8 && exit\nexit 97\n')
     old.chmod(0o755)
     with pytest.raises(Refused, match=r"needs Python 3\.9 or later and has Python 3\.6\.8") as caught:
         async with bare.link():
