@@ -66,15 +66,13 @@ class LocalAgent:
         )
 
     @asynccontextmanager
-    async def link(self, bundle: bytes | None = None) -> AsyncIterator[AgentLink]:
+    async def link(self, heartbeat: Heartbeat | None = None) -> AsyncIterator[AgentLink]:
         process = await self.process()
         assert process.stdin is not None
         assert process.stdout is not None
         try:
             async with asyncio.timeout(30):
-                link = await AgentLink.open(
-                    "here", process.stdout, process.stdin, bundle or agent_bundle.bundle(), Heartbeat()
-                )
+                link = await AgentLink.open("here", process.stdout, process.stdin, agent_bundle.bundle(), heartbeat)
             try:
                 yield link
             finally:

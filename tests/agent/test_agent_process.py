@@ -5,6 +5,7 @@ import hashlib
 import io
 import socket
 import tarfile
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from celadon.adapters import agent_bundle
-from celadon.adapters.agent_link import AgentLink, Call
+from celadon.adapters.agent_link import AgentLink, Call, Heartbeat
 from celadon.agent import wire
 from celadon.core.errors import Bug, LeaseLost, Refused, Unavailable
 
@@ -113,6 +114,14 @@ async def test_garbage_ends_it(agent: LocalAgent) -> None:
         process = await agent.process()
         async with asyncio.timeout(30):
             await process.communicate(agent_bundle.bundle() + garbage)
+
+
+async def test_a_deployer_that_was_stopped_does_not_blame_the_host(agent: LocalAgent) -> None:
+    async with agent.link(Heartbeat(every=0.2, silence=1.0)) as link:
+        time.sleep(2.0)  # noqa: ASYNC251 - the loop itself stands still, as under SIGSTOP
+        await asyncio.sleep(0.3)
+        assert link.lost is None
+        assert await link.ask(Call("rollouts", {"app": "shop"}, list[int])) == []
 
 
 @pytest.fixture
