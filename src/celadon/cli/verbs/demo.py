@@ -1,4 +1,4 @@
-"""`celadon demo [--break CASE]`: plays `celadon.cli.demo` and turns its score into an exit code."""
+"""`celadon demo`: plays the acts and prints the scoreboard as it becomes true."""
 
 import msgspec
 
@@ -8,15 +8,9 @@ from celadon.cli.output import Result
 
 
 async def run(call: Call) -> Result:
-    case, leave = call.values["break"], call.values["leave_running"]
-    score = await demo.run(call.output.data, case=case, leave_running=leave)
-    keys = {
-        "acts": msgspec.to_builtins(score.acts),
-        "requests": score.requests,
-        "failed": score.failed,
-        "bound": score.bound,
-        "reasons": list(score.reasons),
-    }
-    if score.failed and case is None:  # a bad release that serves may harm whom it serves; a good demo may not
-        return Result(result="failed", exit=3, keys=keys)
-    return Result(keys=keys, next=("celadon init",))
+    case = call.values["break"]
+    score = await demo.run(lambda line: call.output.data([line]), case=case, leave_running=call.values["leave_running"])
+    for reason in score.reasons[:5]:
+        call.output.say(f"  {reason}", "dim")
+    lost = score.failed and case is None
+    return Result(result="failed" if lost else "done", exit=3 if lost else 0, keys=msgspec.to_builtins(score))

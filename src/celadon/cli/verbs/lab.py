@@ -1,20 +1,18 @@
-"""`celadon lab up|down|status`: the local Linode, furnished with the hosts and NodeBalancer that the project names."""
+"""`celadon lab up|down|status`: a local Linode in a process of its own, with the labels that the config names."""
 
 import asyncio
 import shlex
+from collections.abc import Sequence
 
 from celadon.cli.call import Call
 from celadon.cli.output import Result
-from celadon.config.errors import ConfigError
 from celadon.config.model import Config
-from celadon.config.project import find as find_config
 from celadon.core.errors import Refused
 from celadon.core.release import Colour
 from celadon.lab import background
+from celadon.lab.api.admin import LIMITS
 from celadon.lab.estate import Estate, furnish
 from celadon.lab.lab import LabFacts
-
-LIMITS = "it imitates API, NodeBalancer and SSH hosts on this machine; what it does not is in docs/explanation"
 
 
 async def run(call: Call) -> Result:
@@ -22,88 +20,72 @@ async def run(call: Call) -> Result:
         case "up":
             return await _up(call)
         case "down":
-            return await _down(call)
+            gone = await asyncio.to_thread(background.down, background.folder())
+            call.output.say("the lab is gone, with all its processes and files" if gone else "there was no lab")
+            return Result()
         case _:
             return _status(call)
 
 
 async def _up(call: Call) -> Result:
     estate = _estate(call)
-    facts = await asyncio.to_thread(background.up, background.folder())
-    found = await furnish(facts, estate)
-    exports = _exports(facts)
-    call.output.data([f"export {name}={shlex.quote(value)}" for name, value in exports.items()])
-    call.output.say(
-        [
-            f"lab: {len(found.instances)} instances, NodeBalancer {estate.balancer} at {found.url}",
-            "next: celadon deploy VERSION · afterwards: celadon lab down",
-        ]
-    )
-    keys = {
-        "api_url": facts.url,
-        "instances": {label: {"ssh": ssh, "private": private} for label, (ssh, private) in found.instances.items()},
-        "nodebalancer": {"id": found.balancer_id, "label": estate.balancer, "url": found.url},
-        "limits": LIMITS,
-        "exports": exports,
-    }
-    return Result(keys=keys, next=("celadon deploy", "celadon lab down"))
-
-
-def _exports(facts: LabFacts) -> dict[str, str]:
-    return {
-        "LINODE_URL": facts.url,
-        "LINODE_TOKEN": facts.token,
-        "CELADON_SSH_CONFIG": facts.ssh_config,
+    lab = await asyncio.to_thread(background.up, background.folder(), state=call.values.get("state"))
+    found = await furnish(lab, estate)
+    exports = {
+        "LINODE_URL": lab.url,
+        "LINODE_TOKEN": lab.token,
+        "CELADON_SSH_CONFIG": lab.ssh_config,
         "CELADON_PACE": "lab",
     }
+    call.output.data([f"export {name}={shlex.quote(value)}" for name, value in exports.items()])
+    call.output.say(f"lab: API {lab.url}, {len(found.instances)} instances, NodeBalancer {found.url}")
+    call.output.say('these lines are for: eval "$(celadon lab up)" · afterwards: celadon lab down', "dim")
+    return Result(keys=_facts(lab, list(found.instances), found.url))
+
+
+def _status(call: Call) -> Result:
+    lab = background.find(background.folder())
+    if lab is None:
+        raise Refused("no lab is running", hint='eval "$(celadon lab up)"')
+    call.output.data([f"API       {lab.url}", f"folder    {lab.root}", f"log       {lab.root}/log"])
+    call.output.say("what it does not imitate:", "dim")
+    for limit in LIMITS:
+        call.output.say(f"  {limit}", "dim")
+    return Result(keys=_facts(lab, [], ""))
+
+
+def _facts(lab: LabFacts, instances: Sequence[str], door: str) -> dict[str, object]:
+    """For --json; the token stays in the export lines."""
+    return {"api_url": lab.url, "instances": list(instances), "nodebalancer": door, "limits": list(LIMITS)}
 
 
 def _estate(call: Call) -> Estate:
-    """What the project's config names; without a project, what the examples name."""
-    if call.values["config"] is None:
-        try:
-            find_config(call.cwd)
-        except ConfigError:
-            return Estate()
+    """The labels of the project here, if there is one: the lab then is this project's Linode."""
+    here = (call.cwd, *call.cwd.parents)
+    if call.values.get("config") is None and not any((folder / "celadon.toml").is_file() for folder in here):
+        return Estate()
     return estate_of(call.project.config)
 
 
 def estate_of(config: Config) -> Estate:
-    """Raises Refused for hosts that are not labels: their addresses are somebody's real machines."""
-    plain = Estate()
-    blue, green = (tuple(host.label or "" for host in config.hosts.of(colour)) for colour in Colour)
-    if not blue:
-        return plain  # Terraform or tags will name them; the lab has the usual ones until then
-    if "" in blue + green:
-        raise Refused(
-            "hosts with written addresses are real machines, which a lab does not imitate",
-            hint="name hosts by their Linode labels, or use another config: celadon lab up -c lab.toml",
-            where="hosts",
-        )
+    blue, green = _labels(config, Colour.BLUE), _labels(config, Colour.GREEN)
+    if not blue or not green:
+        return Estate()
     return Estate(
-        balancer=str(config.balancer.nodebalancer),
+        balancer=str(config.balancer.nodebalancer or Estate().balancer),
         blue=blue,
         green=green,
         blue_port=config.slot_port(Colour.BLUE),
         green_port=config.slot_port(Colour.GREEN),
-        ports=config.balancer.ports or plain.ports,
+        ports=config.balancer.ports or (80,),
         health_path=config.health.path,
     )
 
 
-async def _down(call: Call) -> Result:
-    was_there = await asyncio.to_thread(background.down, background.folder())
-    call.output.say("the lab is gone, with its processes and files" if was_there else "there was no lab")
-    call.output.say(
-        "hint: this shell still points to it: unset LINODE_URL LINODE_TOKEN CELADON_SSH_CONFIG CELADON_PACE"
-    )
-    return Result(keys={"was_running": was_there})
-
-
-def _status(call: Call) -> Result:
-    facts = background.find(background.folder())
-    if facts is None:
-        call.output.data("no lab runs")
-        return Result(keys={"running": False}, next=("celadon lab up",))
-    call.output.data([f"API {facts.url}", f"SSH {facts.ssh_config}", f"folder {facts.root}"])
-    return Result(keys={"running": True, "api_url": facts.url, "ssh_config": facts.ssh_config, "root": facts.root})
+def _labels(config: Config, colour: Colour) -> tuple[str, ...]:
+    hosts = config.hosts.of(colour)
+    if any(host.ssh is not None for host in hosts):
+        raise Refused(
+            "hosts with addresses of their own are not the lab's", hint="name them by label, or use another -c"
+        )
+    return tuple(host.label or host.name for host in hosts)
