@@ -68,9 +68,13 @@ class Scene:
     def asked(self, node: NodeSight) -> Target | None:
         return self.journal.asked.get(node.facts.id)
 
+    def settles_at(self, node: NodeSight) -> Instant:
+        """The earliest read that shows it settled. A stale read may hide a change, so the last request counts too."""
+        return max(node.since, self.journal.asked_at.get(node.facts.id, node.since)) + self.timing.settle
+
     def settled(self, node: NodeSight) -> bool:
         """Read with this mode and weight, and read so again no earlier than the settle time after."""
-        return node.read_at - node.since >= self.timing.settle
+        return node.read_at >= self.settles_at(node)
 
     def fresh(self, node: NodeSight) -> bool:
         return self.now - node.read_at <= self.timing.fresh
@@ -92,8 +96,8 @@ class Scene:
             return False
         if node.facts.id not in self.journal.raised and node.facts.id not in self.rollout.baseline:
             return True
-        asked = self.asked(node)
-        return asked is not None and asked.mode is Mode.REJECT and self.settled(node)
+        asked = self.asked(node)  # None: somebody else took it out, before this rollout asked anything of it
+        return (asked is None or asked.mode is Mode.REJECT) and self.settled(node)
 
     def overdue(self, since: Instant | None, allowed: float) -> bool:
         """More than `allowed` seconds since then, under this driver: time without one is nobody's fault."""

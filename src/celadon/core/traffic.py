@@ -38,9 +38,9 @@ def settle(scene: Scene, nodes: list[NodeSight]) -> Decision | None:
     waiting = [node for node in nodes if not scene.settled(node)]
     if not waiting:
         return None
-    due = min(node.since for node in waiting) + scene.timing.settle
+    due = min(scene.settles_at(node) for node in waiting)
     if scene.now >= due:
-        return Look(_ids([n for n in waiting if n.since + scene.timing.settle <= scene.now]), "is it settled?")
+        return Look(_ids([n for n in waiting if scene.settles_at(n) <= scene.now]), "is it settled?")
     return Wait(due, "settle: the balancer may still act on its last setting")
 
 
