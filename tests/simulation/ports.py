@@ -108,7 +108,8 @@ class Ports:
 
     async def _after(self, what: str, *, effect: bool) -> None:
         faults, chance = self.faults, self.world.random.random
-        await self._travel(0.02)
+        if effect:
+            await self._travel(0.02)
         if faults.crash and chance() < faults.crash:
             await self._die(f"after {what}")
         if effect and faults.lost_answer and chance() < faults.lost_answer:

@@ -26,13 +26,13 @@ TIMING = Timing(
     bake=30.0,
     drain=25.0,
     quiet=2.0,
-    interval=1.0,
+    interval=2.0,
     start_within=60.0,
     up_within=60.0,
     deadline=900.0,
     lease=30.0,
     verify_within=60.0,
-    fresh=6.0,
+    fresh=8.0,
 )
 
 OLD = Release(app="shop", version="v1", artifact="r/shop@sha256:old", runtime="docker")

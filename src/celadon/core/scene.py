@@ -34,6 +34,7 @@ class Scene:
     """Built anew for each decision; cheap, and gone with it."""
 
     __slots__ = (
+        "_at",
         "candidate_nodes",
         "goal",
         "intent",
@@ -43,6 +44,7 @@ class Scene:
         "rollout",
         "stable_nodes",
         "timing",
+        "warm_slots",
     )
 
     def __init__(self, observed: Observed, intent: Intent, now: Instant) -> None:
@@ -56,11 +58,17 @@ class Scene:
         stable = {slot.node_address for slot in self.rollout.stable_slots}
         self.candidate_nodes: list[NodeSight] = []
         self.stable_nodes: list[NodeSight] = []
+        self._at: dict[str, list[NodeSight]] = {}
         for node in observed.nodes.values():
-            if node.facts.address in candidate:
+            address = node.facts.address
+            if address in candidate:
                 self.candidate_nodes.append(node)
-            elif node.facts.address in stable:
+            elif address in stable:
                 self.stable_nodes.append(node)
+            else:
+                continue
+            self._at.setdefault(address, []).append(node)
+        self.warm_slots = {key for key, _ in self.journal.warmed}
         self.goal = choose_goal(self)
 
     # -- nodes ---------------------------------------------------------------------------------
@@ -127,7 +135,7 @@ class Scene:
         return self.now - host.lost_since
 
     def nodes_at(self, slot: Slot) -> list[NodeSight]:
-        return [n for n in self.candidate_nodes + self.stable_nodes if n.facts.address == slot.node_address]
+        return self._at.get(slot.node_address, [])
 
     # -- the rollout ---------------------------------------------------------------------------
 
@@ -144,7 +152,8 @@ class Scene:
 
     @property
     def has_traffic(self) -> bool:
-        return any(node.facts.id in self.journal.raised for node in self.candidate_nodes)
+        raised = self.journal.raised
+        return bool(raised) and any(node.facts.id in raised for node in self.candidate_nodes)
 
     @property
     def live_colour(self) -> Colour | None:
