@@ -209,6 +209,20 @@ class SshHosts:
         found: _Exit = await self._ask(host, call)
         return found.exit
 
+    @contextlib.asynccontextmanager
+    async def forward(self, host: str, address: str, port: int) -> AsyncIterator[int]:
+        """A port of this machine that leads to `address:port`, as the host reaches it, while the block lasts."""
+        session = await self._session(host)
+        try:
+            listener = await session.connection.target.forward_local_port("127.0.0.1", 0, address, port)
+        except (OSError, asyncssh.Error) as error:
+            hint = f"does the host's sshd have AllowTcpForwarding? celadon check --host {host}"
+            raise Unavailable(f"{host}: no tunnel to {address}:{port}", hint=hint, where=host) from error
+        try:
+            yield listener.get_port()
+        finally:
+            listener.close()
+
     async def scan_host_key(self, host: str) -> tuple[str, str]:
         """(line for known_hosts, fingerprint): what `hosts trust` shows and writes."""
         return await ssh.scan_host_key(self._address(host), self._settings)

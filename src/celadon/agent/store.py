@@ -11,7 +11,7 @@ from celadon.agent import paths
 from celadon.agent.errors import AgentError
 from celadon.agent.wire import BUG, LEASE_LOST, REFUSED
 
-DOCUMENTS = ("lease", "intent")
+DOCUMENTS = ("lease", "intent", "key")  # key: of the secrets' fingerprints, one for all who deploy the app
 PAGE = 1 << 20  # bytes of events in one answer
 _JOURNAL = re.compile(r"([0-9]{1,9})\.jsonl")
 

@@ -1,0 +1,156 @@
+"""Shows a drive while it goes on: redrawn in place on a terminal, else one line an event and a heartbeat."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from celadon.cli.figures import clock as clock_text
+from celadon.cli.figures import safe
+from celadon.cli.output import Output, Style
+from celadon.cli.progress import BACK, Progress, coming, public, stays
+from celadon.cli.view import Line, Picture, draw
+from celadon.core.action import Act, Decision, Finish, Halt, Record
+from celadon.core.intent import Intent
+from celadon.core.scene import Observed
+from celadon.ports import Clock
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+HEARTBEAT = 15.0  # seconds
+STYLES: dict[Style, str] = {
+    "plain": "",
+    "good": "green",
+    "bad": "red",
+    "warn": "yellow",
+    "dim": "dim",
+    "strong": "bold",
+    "blue": "blue",
+    "green": "green",
+}
+
+
+class Screen:
+    """A `Watcher`. Between decisions it goes on drawing, so that a wait is seen to be one."""
+
+    def __init__(self, output: Output, clock: Clock) -> None:
+        self._output = output
+        self._now = clock.now
+        self._utc = clock.utc
+        self._progress = Progress()
+        self._picture: Picture | None = None
+        self._said_at = clock.now()
+        self.decisions = 0
+
+    def __call__(self, observed: Observed, intent: Intent, decision: Decision, now: float) -> None:
+        before, self._progress = self._progress, self._progress.after(observed, intent, decision, now)
+        self._picture = Picture(progress=self._progress, observed=observed, intent=intent, now=now)
+        self.decisions += 1
+        if self._output.json:
+            for line in events_of(decision, self._progress, at=self._utc()):
+                self._output.stream(line)
+        elif not self._output.live:
+            self._tell(before, intent, decision)
+
+    @property
+    def stays(self) -> str | None:
+        """What serves now, as last seen; None: nothing was seen."""
+        return stays(self._picture.observed, self._picture.intent.rollout) if self._picture is not None else None
+
+    @asynccontextmanager
+    async def shown(self) -> AsyncIterator["Screen"]:
+        """While this lasts. The view is gone afterwards: the summary on stdout replaces it."""
+        beating = asyncio.create_task(self._beat())
+        try:
+            if not self._output.live:
+                yield self
+                return
+            from rich.console import Console  # noqa: PLC0415 - a third of a second that only a terminal pays
+            from rich.live import Live  # noqa: PLC0415 - see above
+
+            coloured = self._output.coloured(self._output.stderr)
+            console = Console(file=self._output.stderr, no_color=not coloured, highlight=False, soft_wrap=False)
+            with Live(
+                get_renderable=lambda: self._text(console.width),
+                console=console,
+                transient=True,
+                refresh_per_second=8,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            ):
+                yield self
+        finally:
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
+
+    def lines(self, width: int) -> list[Line]:
+        if self._picture is None:
+            return [Line("looking at hosts and balancer …")]
+        return draw(msgspec.structs.replace(self._picture, now=self._now()), width)
+
+    def _text(self, width: int) -> "Text":
+        from rich.text import Text  # noqa: PLC0415 - see `shown`
+
+        text = Text(no_wrap=True, overflow="ellipsis")
+        for line in self.lines(width):
+            text.append(line.text + "\n", style=STYLES[line.style])
+        return text
+
+    # -- without a terminal --------------------------------------------------------------------
+
+    def _tell(self, before: Progress, intent: Intent, decision: Decision) -> None:
+        progress = self._progress
+        if before.now and progress.now not in (before.now, "end"):
+            later = coming(progress, intent.rollout, back=progress.now in BACK)
+            self._say(f"{progress.now}: {decision.because}" + (f" (then {' · '.join(later)})" if later else ""))
+        elif _is_event(decision) or not before.now:
+            self._say(f"{progress.now}: {progress.note or decision.because}")
+
+    def _say(self, text: str) -> None:
+        self._said_at = self._now()
+        began = self._progress.began if self._picture is not None else self._said_at
+        self._output.say(f"{clock_text(self._said_at - began):>6}  {safe(text)}")
+
+    async def _beat(self) -> None:
+        """A long wait says that it is one. Logs that fall silent look like a job that hangs."""
+        while True:
+            await asyncio.sleep(max(0.1, self._said_at + HEARTBEAT - self._now()))
+            if self._now() - self._said_at < HEARTBEAT:
+                continue
+            if self._output.live or self._picture is None:
+                self._said_at = self._now()
+                continue
+            self._say(f"{self._progress.now}: {self._progress.because} ({public(self._picture.observed)})")
+
+
+def _is_event(decision: Decision) -> bool:
+    if isinstance(decision, (Finish, Halt)):
+        return True
+    return isinstance(decision, Act) and not all(isinstance(action, Record) for action in decision.actions)
+
+
+def events_of(decision: Decision, progress: Progress, *, at: float) -> list[dict[str, Any]]:
+    """JSON Lines of one decision: an object an action, or the end."""
+    head: dict[str, Any] = {"step": progress.now, "because": decision.because}
+    match decision:
+        case Act(actions=actions):
+            return [
+                {"at": at, "event": _event(action), **head, "data": msgspec.to_builtins(action)}
+                for action in actions
+            ]
+        case Finish() | Halt():
+            return [{"at": at, "event": snake(type(decision).__name__), **head}]
+        case _:
+            return []
+
+
+def _event(action: object) -> str:
+    return snake(type(action.event if isinstance(action, Record) else action).__name__)
+
+
+def snake(name: str) -> str:
+    """`SetNode` -> `set_node`."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
