@@ -45,7 +45,9 @@ def done(ran: Ran, exit_code: int = 0) -> Ran:
 def unharmed(report: Report) -> None:
     """Not one request failed, not one stream was cut, and there was a load at all."""
     assert report.total.sent > 50
-    assert not report.failures, [f"{each.at:.1f} {each.kind} {each.reason} {each.act} {each.who}" for each in report.failures]
+    assert not report.failures, [
+        f"{each.at:.1f} {each.kind} {each.reason} {each.act} {each.who}" for each in report.failures
+    ]
     assert report.total.failed == report.total.cut == report.total.waiting == 0
 
 

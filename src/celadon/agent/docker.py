@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from celadon.agent import bind, counting, images, paths, settings, sockdiag
+from celadon.agent import bind, container_log, counting, images, paths, settings, sockdiag
 from celadon.agent.engine import Engine, EngineError
 from celadon.agent.errors import AgentError
 from celadon.agent.wire import BUG, REFUSED, UNAVAILABLE
@@ -23,7 +24,6 @@ Json = dict[str, Any]
 CONTAINER_PORT = "celadon.container_port"  # kept on the container: what to count, with no release file needed
 LOG_LIMITS = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
 STOP_MARGIN = 60.0  # seconds for the Engine to kill, unmount and answer after the grace
-LONGEST_LINE = 4096  # characters of a log line that are worth sending
 
 
 class Docker:
@@ -148,8 +148,23 @@ class Docker:
         if there is None or not _belongs(there, app, slot, release_id):
             return []
         with _translated(name):
-            texts = _lines(self.engine.logs(there["Id"], lines))
+            texts = list(container_log.lines(self.engine.logs(there["Id"], lines)))
         return (texts + [note for note in (_note(there),) if note])[-lines:] if lines > 0 else []
+
+    def log(
+        self, app: str, release_id: str, slot: Json, lines: int, cancelled: threading.Event | None = None
+    ) -> Iterator[container_log.Entry]:
+        """The last log lines with times; with `cancelled`, also what comes, until it is set or the replica ends."""
+        name = paths.replica_name(app, release_id, slot["host"], slot["port"])
+        there = self._inspect(name)
+        if there is None or not _belongs(there, app, slot, release_id):
+            return
+        with _translated(name):
+            if cancelled is None:
+                frames = self.engine.logs(there["Id"], lines, timestamps=True)
+            else:
+                frames = self.engine.follow(there["Id"], lines, cancelled)
+            yield from container_log.entries(frames)
 
     # How containers are made and found.
 
@@ -371,19 +386,7 @@ def _expanded(word: str, port: int, version: str) -> str:
     return word.replace("{host}", "0.0.0.0").replace("{port}", str(port)).replace("{version}", version)
 
 
-def _lines(frames: Iterator[tuple[int, bytes]]) -> list[str]:
-    """Whole lines in the order in which they ended; the Engine cuts long ones into several frames."""
-    unfinished: dict[int, bytes] = {}
-    lines: list[bytes] = []
-    for stream, content in frames:
-        pieces = (unfinished.pop(stream, b"") + content).split(b"\n")
-        unfinished[stream] = pieces.pop()
-        lines.extend(pieces)
-    lines.extend(rest for rest in unfinished.values() if rest)
-    return [line.rstrip(b"\r").decode("utf-8", "replace")[:LONGEST_LINE] for line in lines]
-
-
 # The agent takes runtimes as modules (`runtimes.py`). Nothing is connected to before the first question.
 here = Docker()
 facts, artifacts, put_artifact = here.facts, here.artifacts, here.put_artifact
-start, stop, prune, tail = here.start, here.stop, here.prune, here.tail
+start, stop, prune, tail, log = here.start, here.stop, here.prune, here.tail, here.log

@@ -101,7 +101,7 @@ def _write(path: Path, there: list[str], events: list[str]) -> None:
 
 
 def _home(app: str) -> Path:
-    return paths.make_dir(paths.app_dir(app) / "home")
+    return paths.app_dir(app) / "home"
 
 
 def _document(app: str, name: str) -> Path:

@@ -1,23 +1,25 @@
 """What a verb has at hand once the world is put together, as types: `compose.py` makes it, tests make their own."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from celadon.config.project import Project
-from celadon.core.intent import Intent, Rollout
-from celadon.core.journal import Event, Journal
+from celadon.core.intent import Intent
+from celadon.core.journal import Event
+from celadon.core.preflight import Scout
 from celadon.core.release import Release
-from celadon.drive.app import Ending, Forecast, Options, Status, Wanted, Watcher
+from celadon.core.wanted import Options, Wanted
+from celadon.drive.app import Confirm, Ending, Past
+from celadon.drive.driver import Watcher
+from celadon.drive.forecast import Forecast
 from celadon.ports import World
 
 if TYPE_CHECKING:  # the adapters cost a tenth of a second to import; a verb that needs none must not pay it
     from celadon.adapters.agent_link import Take
     from celadon.adapters.host import Command, LogLine, LogQuestion
-
-Confirm = Callable[[Forecast], Awaitable[bool]]
 
 
 class Deploys(Protocol):
@@ -29,23 +31,25 @@ class Deploys(Protocol):
 
     async def resume(self) -> Ending: ...
 
-    async def go_back(self, who: str) -> Ending: ...
+    async def go_back(self) -> Ending: ...
 
-    async def rollback(self, release_id: str | None) -> Ending: ...
+    async def rollback(self, release_id: str | None = None) -> Ending: ...
 
-    async def promote(self, *, full: bool) -> Ending | None: ...
+    async def promote(self, *, full: bool) -> Ending: ...
 
     async def pause(self) -> Intent: ...
 
-    async def forecast(self, release: Release, options: Options) -> Forecast: ...
+    async def foresee(self, release: Release, options: Options) -> Forecast: ...
 
-    async def status(self) -> Status: ...
+    async def follow(self, each: Callable[[Event], None] | None = None) -> Ending: ...
 
-    async def follow(self, each: Callable[[Event], None]) -> Ending: ...
+    async def history(self) -> list[Past]: ...
 
-    async def history(self) -> Sequence[Rollout]: ...
+    async def journal(self, rollout: int) -> Past: ...
 
-    async def journal(self, rollout: int) -> tuple[Rollout, Journal, tuple[Event, ...]]: ...
+    async def intent(self) -> Intent | None: ...
+
+    async def scout(self) -> Scout: ...
 
 
 class Reach(Protocol):
@@ -91,7 +95,9 @@ class Need(msgspec.Struct, frozen=True, kw_only=True):
     """What a verb asks of the composition. Going back runs no secrets command: it never asks."""
 
     secrets: bool = False
+    secrets_must: bool = True  # False: a missing one is refused only when a host lacks it
     secrets_command: bool = True
+    balancer: bool = True  # False: nothing of the NodeBalancer is asked, so static hosts need no token
 
 
 class Connect(Protocol):

@@ -72,6 +72,10 @@ class Call:
             return True
         if not self.stdin.isatty():
             raise Refused("this asks before it changes anything, and nobody is here to answer", hint="add --yes")
+        return await self.ask(question)
+
+    async def ask(self, question: str) -> bool:
+        """A question that only a person can answer."""
         self.output.stderr.write(f"{question} [y/N] ")
         self.output.stderr.flush()
         return (await self._line()).strip().lower() in ("y", "yes")
@@ -152,7 +156,8 @@ async def _until_stopped(call: Call, work: Coroutine[Any, Any, Result]) -> Resul
         if call.stop is None:
             task.cancel()
             return
-        call.output.say("Stopping: nothing new is started (again: leave at once).")
+        if call.touched:
+            call.output.say("Stopping: nothing new is started (again: leave at once).")
         call.stop()
         loop.call_later(PATIENCE, task.cancel)
 
@@ -213,7 +218,13 @@ def _crashed(output: Output, error: Exception, arguments: list[str], environ: Ma
     report = failure.write_report(error, arguments, environ)
     where = f"; report without secrets: {report}" if report is not None else ""
     output.error([f"error: this is a bug in Celadon ({type(error).__name__}){where}; send it to {failure.ISSUES}"])
-    told: dict[str, Any] = {"code": "bug", "where": None, "message": type(error).__name__, "details": [], "hint": None}
+    told: dict[str, Any] = {
+        "code": "bug",
+        "where": None,
+        "message": type(error).__name__,
+        "details": [],
+        "hint": None,
+    }
     output.end(Result(result="failed", exit=1), {**told, "report": str(report) if report is not None else None})
     return 1
 

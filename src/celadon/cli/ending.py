@@ -60,7 +60,9 @@ def tell(output: Output, ending: Ending, wish: Wish = "forward", *, stays: str |
             output.data(f"{rollout.app} {rollout.candidate.version} is live already; nothing was changed")
         case _:
             output.data(summary(ending, told))
-    return Result(result=told.result, exit=told.exit, keys=keys(ending, told), next=_next(told, rollout), app=rollout.app)
+    return Result(
+        result=told.result, exit=told.exit, keys=keys(ending, told), next=_next(told, rollout), app=rollout.app
+    )
 
 
 # -- for people ------------------------------------------------------------------------------------

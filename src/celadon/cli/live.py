@@ -1,8 +1,8 @@
 """Shows a drive while it goes on: redrawn in place on a terminal, else one line an event and a heartbeat."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,6 +18,7 @@ from celadon.core.scene import Observed
 from celadon.ports import Clock
 
 if TYPE_CHECKING:
+    from rich.live import Live
     from rich.text import Text
 
 HEARTBEAT = 15.0  # seconds
@@ -43,17 +44,19 @@ class Screen:
         self._progress = Progress()
         self._picture: Picture | None = None
         self._said_at = clock.now()
-        self.decisions = 0
+        self._stack = ExitStack()
+        self._live: Live | None = None
 
     def __call__(self, observed: Observed, intent: Intent, decision: Decision, now: float) -> None:
         before, self._progress = self._progress, self._progress.after(observed, intent, decision, now)
         self._picture = Picture(progress=self._progress, observed=observed, intent=intent, now=now)
-        self.decisions += 1
         if self._output.json:
             for line in events_of(decision, self._progress, at=self._utc()):
                 self._output.stream(line)
         elif not self._output.live:
             self._tell(before, intent, decision)
+        elif self._live is None:
+            self._draw()
 
     @property
     def stays(self) -> str | None:
@@ -65,26 +68,28 @@ class Screen:
         """While this lasts. The view is gone afterwards: the summary on stdout replaces it."""
         beating = asyncio.create_task(self._beat())
         try:
-            if not self._output.live:
-                yield self
-                return
-            from rich.console import Console  # noqa: PLC0415 - a third of a second that only a terminal pays
-            from rich.live import Live  # noqa: PLC0415 - see above
-
-            coloured = self._output.coloured(self._output.stderr)
-            console = Console(file=self._output.stderr, no_color=not coloured, highlight=False, soft_wrap=False)
-            with Live(
-                get_renderable=lambda: self._text(console.width),
-                console=console,
-                transient=True,
-                refresh_per_second=8,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            ):
+            with ExitStack() as self._stack:
                 yield self
         finally:
             beating.cancel()
             await asyncio.gather(beating, return_exceptions=True)
+
+    def _draw(self) -> None:
+        """Begins with the first decision: until then there may be a question on the screen."""
+        from rich.console import Console  # noqa: PLC0415 - costs what only a terminal should pay
+        from rich.live import Live  # noqa: PLC0415 - see above
+
+        coloured = self._output.coloured(self._output.stderr)
+        console = Console(file=self._output.stderr, no_color=not coloured, highlight=False)
+        self._live = Live(
+            get_renderable=lambda: self._text(console.width),
+            console=console,
+            transient=True,
+            refresh_per_second=8,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._stack.enter_context(self._live)
 
     def lines(self, width: int) -> list[Line]:
         if self._picture is None:
@@ -120,7 +125,10 @@ class Screen:
             await asyncio.sleep(max(0.1, self._said_at + HEARTBEAT - self._now()))
             if self._now() - self._said_at < HEARTBEAT:
                 continue
-            if self._output.live or self._picture is None:
+            if self._picture is None:
+                self._say("nothing to drive yet: looking, or another driver has the lease")
+                continue
+            if self._output.live:
                 self._said_at = self._now()
                 continue
             self._say(f"{self._progress.now}: {self._progress.because} ({public(self._picture.observed)})")
@@ -138,8 +146,7 @@ def events_of(decision: Decision, progress: Progress, *, at: float) -> list[dict
     match decision:
         case Act(actions=actions):
             return [
-                {"at": at, "event": _event(action), **head, "data": msgspec.to_builtins(action)}
-                for action in actions
+                {"at": at, "event": _event(action), **head, "data": msgspec.to_builtins(action)} for action in actions
             ]
         case Finish() | Halt():
             return [{"at": at, "event": snake(type(decision).__name__), **head}]

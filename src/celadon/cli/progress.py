@@ -123,7 +123,7 @@ def _holds(scene: Scene, index: int) -> bool:
 
 def _still_on(scene: Scene) -> bool:
     return any(node.facts.mode is not Mode.REJECT for node in scene.candidate_nodes) or not all(
-        scene.serving(node) for node in scene.stable_nodes if node.facts.id in scene.journal.baseline
+        scene.serving(node) for node in scene.stable_nodes if node.facts.id in scene.rollout.baseline
     )
 
 

@@ -6,7 +6,7 @@ Rule 2: none of them can act. They import values only, so they cannot even try.
 Read RULES first: it is the rollout, top to bottom. The first rule with an opinion wins.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from celadon.core import judge, traffic
 from celadon.core.action import (
@@ -138,6 +138,8 @@ def start_missing(scene: Scene) -> Decision | None:
     """Before the first traffic: what is missing is started. Later a missing replica is the judge's business."""
     if scene.goal is not Goal.FORWARD or scene.has_traffic:
         return None
+    if left := tuple(_left_over(scene)):
+        return Act(left, f"stop what an earlier rollout left in {', '.join(stop.slot.key for stop in left)}")
     missing = tuple(Start(slot) for slot in scene.rollout.candidate_slots if not _holds_candidate(scene, slot))
     return Act(missing, f"start {', '.join(start.slot.key for start in missing)}") if missing else None
 
@@ -465,6 +467,16 @@ def _soonest(waits: list[Decision]) -> Decision | None:
 
 
 # -- shared questions ----------------------------------------------------------------------------
+
+
+def _left_over(scene: Scene) -> Iterator[Stop]:
+    """Our own replicas of other releases in the candidate's slots: an abandoned slot whose host came back."""
+    for slot in scene.rollout.candidate_slots:
+        sight = scene.slot(slot)
+        replica = sight.facts.replica if sight is not None else None
+        other = replica is not None and replica.release != scene.rollout.candidate.id
+        if replica is not None and other and replica.running and all(scene.off(n) for n in scene.nodes_at(slot)):
+            yield Stop(slot, replica.release)
 
 
 def _holds_candidate(scene: Scene, slot: Slot) -> bool:

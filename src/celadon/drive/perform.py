@@ -25,6 +25,7 @@ from celadon.core.journal import (
     CommandStarted,
     Event,
     Pruned,
+    Started,
     Stopped,
     Warmed,
 )
@@ -78,6 +79,7 @@ class Performer:
             case Start(slot=slot):
                 where = Placement(candidate, slot, self._rollout.candidate_colour, self._rollout.number)
                 await world.hosts.start(self._writ(slot.host), where)
+                await self._log.write(Started(slot=slot.key))
             case WarmUpSlot(slot=slot, replica=replica):
                 health = self._rollout.health
                 asked = WarmUp(slot, health.warm_up_paths, health.warm_up_requests, health.probe)

@@ -17,7 +17,7 @@ def pull(world: World, artifact: str, credentials: dict[str, str] | None = None)
 
 
 def test_an_image_comes_once_by_its_digest(world: World) -> None:
-    artifact = world.artifact(tag="a-layer-of-its-own")
+    artifact = world.artifact(tag=f"layer-of-{world.app}")
     assert pull(world, artifact) > 0
     assert pull(world, artifact) == 0
     assert artifact in world.docker.artifacts(world.app)

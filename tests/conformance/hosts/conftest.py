@@ -85,7 +85,6 @@ class Archives:
 class Bench:
     """What a test needs of one kind of host: the ports, a free slot, a release, and what the world does unasked."""
 
-    real = True
     name = "web-1"
 
     def __init__(self, hosts: Hosts, app: str, archives: Archives, store: Callable[[], Store]) -> None:
@@ -93,6 +92,9 @@ class Bench:
         self.app = app
         self.archives = archives
         self.store = store
+        # Of a real host, which is this machine in another guise: what is on its disk.
+        self.home = Path()
+        self.state = Path()
 
     def slot(self) -> Slot:
         with socket.socket() as door:
@@ -299,12 +301,12 @@ async def openssh(request: pytest.FixtureRequest, app: str, archives: Archives) 
         ssh_config=sshd.config,
         archive_of=archives.of,
     ) as hosts:
-        yield Bench(hosts, app, archives, lambda: hosts.store(app))
+        bench = Bench(hosts, app, archives, lambda: hosts.store(app))
+        bench.home, bench.state = sshd.home, sshd.state
+        yield bench
 
 
 class MemoryBench(Bench):
-    real = False
-
     @contextmanager
     def occupy(self, slot: Slot) -> Iterator[str]:
         assert isinstance(self.hosts, MemoryHosts)

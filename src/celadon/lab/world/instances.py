@@ -25,6 +25,7 @@ from celadon.lab.world.objects import (
     Subnet,
 )
 from celadon.lab.world.problems import NotFound, Problem
+from celadon.lab.world.profile import KEY
 from celadon.lab.world.tags import clean_tags
 
 Part = TypeVar("Part", Disk, InstanceConfig)
@@ -351,7 +352,7 @@ def _public_address(state: State) -> str:
 
 def _authorized_keys(account: Account, body: Json) -> tuple[str, ...]:
     keys = [key.strip() for key in body.get("authorized_keys") or []]
-    if any(len(key.split()) < 2 for key in keys):
+    if not all(KEY.fullmatch(key) for key in keys):
         raise Problem("Invalid SSH key", "authorized_keys")
     for user in body.get("authorized_users") or []:
         if user != account.state.username:
