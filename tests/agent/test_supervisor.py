@@ -203,9 +203,9 @@ def test_a_boot_script_needs_no_shell() -> None:
     script = initsystem.boot_script(Path("/srv/it's/s.py"), Path('/srv/a "b"\n$(c)'))
     compiled = compile(script, "boot", "exec")
     assert script.startswith(f"#!{sys.executable}\n")
-    assert '/srv/a "b"\n$(c)' in [
-        one for const in compiled.co_consts if isinstance(const, tuple) for one in const
-    ] or ('/srv/a "b"\n$(c)' in compiled.co_consts)
+    assert '/srv/a "b"\n$(c)' in [one for const in compiled.co_consts if isinstance(const, tuple) for one in const] or (
+        '/srv/a "b"\n$(c)' in compiled.co_consts
+    )
 
 
 def test_a_process_that_ended_is_gone_even_as_a_zombie() -> None:

@@ -9,8 +9,7 @@ from urllib.parse import urlencode, urlsplit
 import aiohttp
 import msgspec
 
-from celadon.adapters.http import one_try, quoted, why
-from celadon.adapters.linode_http import is_loopback
+from celadon.adapters.http import is_loopback, one_try, quoted, why
 from celadon.core.errors import Refused, Unavailable
 from celadon.core.release import Seconds
 from celadon.core.secret import Secret

@@ -22,6 +22,7 @@ from celadon.core.journal import (
     Pruned,
     Retiring,
     Returning,
+    Started,
     StepDone,
     Stopped,
     Verified,
@@ -37,6 +38,10 @@ def told(event: Event) -> str:  # noqa: C901, PLR0912 - one case an event
             return f"driven by {who} (fence {fence})"
         case Asked(address=address, mode=mode, weight=weight):
             return f"balancer asked: {address or event.node} {mode.value}, weight {weight}"
+        case Started(slot=slot):
+            return f"started {slot}"
+        case ActionWorked(action=action):
+            return f"worked at last: {action}"
         case Warmed(slot=slot):
             return f"warmed up {slot}"
         case CommandStarted(kind=kind, name=name):

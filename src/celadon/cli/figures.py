@@ -54,6 +54,4 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Columns as wide as they must be. No frame: the lines can be cut with awk."""
     all_rows = [list(head), *([safe(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in all_rows) for column in range(len(head))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in all_rows
-    ]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in all_rows]

@@ -46,9 +46,7 @@ def usage_name(verb: Verb) -> str:
 
 
 def _options(options: tuple[Option, ...], width: int) -> list[str]:
-    rows = [
-        (", ".join(option.flags) + (f" {option.value}" if option.value else ""), option.help) for option in options
-    ]
+    rows = [(", ".join(option.flags) + (f" {option.value}" if option.value else ""), option.help) for option in options]
     return _rows(rows, max(len(left) for left, _ in rows) + 2, width)
 
 

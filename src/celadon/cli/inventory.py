@@ -88,9 +88,7 @@ def _placed(host: Host, instance: Instance) -> Host:
             where=instance.label,
         )
     if instance.public is None:
-        raise Refused(
-            f"{instance.label} has no public address to reach it by", hint="give its ssh and private address"
-        )
+        raise Refused(f"{instance.label} has no public address to reach it by", hint="give its ssh and private address")
     return msgspec.structs.replace(host, ssh=SshAddress(instance.public), private=instance.private)
 
 

@@ -63,12 +63,8 @@ def _shell(words: tuple[str, ...], config: Config, *, shell_form: bool) -> Findi
         return None
     seconds = config.rollout.stop_timeout
     if config.runtime == "docker":
-        text = (
-            f"a shell is PID 1 and passes no SIGTERM on: each stop lasts {say_duration(seconds)} and ends in SIGKILL"
-        )
-        return Finding(
-            "pid 1", "warning", text, 'use the list form: CMD ["gunicorn", …]; or start the line with exec'
-        )
+        text = f"a shell is PID 1 and passes no SIGTERM on: each stop lasts {say_duration(seconds)} and ends in SIGKILL"
+        return Finding("pid 1", "warning", text, 'use the list form: CMD ["gunicorn", …]; or start the line with exec')
     return Finding("pid 1", "warning", "a shell passes no SIGTERM on to the server", "start the line with exec")
 
 
@@ -77,9 +73,7 @@ def _development(words: tuple[str, ...]) -> Finding | None:
     if told is None and "--reload" not in words:
         return None
     text = told or "--reload restarts on its own whenever a file changes"
-    return Finding(
-        "server", "warning", f"{text}: open requests are lost when it is stopped", "use gunicorn or uvicorn"
-    )
+    return Finding("server", "warning", f"{text}: open requests are lost when it is stopped", "use gunicorn or uvicorn")
 
 
 def _stop(words: tuple[str, ...], config: Config) -> Finding | None:

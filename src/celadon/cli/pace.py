@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from celadon.adapters.linode_http import is_loopback
+from celadon.adapters.http import is_loopback
 from celadon.config.model import Config
 from celadon.core.errors import Refused
 from celadon.core.intent import Timing
 
-LAB = (
-    "the lab's pace: settle 2 s, bake 5 s, quiet 1 s, lease 3 s; with a real NodeBalancer settle is 60 s, bake 5 min"
-)
+LAB = "the lab's pace: settle 2 s, bake 5 s, quiet 1 s, lease 3 s; with a real NodeBalancer settle is 60 s, bake 5 min"
 
 
 def at_lab(environ: Mapping[str, str]) -> bool:

@@ -1,5 +1,6 @@
-"""What is, as far as it can be seen, for `status` and `check`: each part asked on its own, so one that is out of
-order hides no other. Reads only.
+"""What is, as far as it can be seen, for `status` and `check`.
+
+Each part is asked on its own, so one that is out of order hides no other. Reads only.
 """
 
 import asyncio

@@ -171,6 +171,7 @@ VERBS = (
         "lab",
         "start a local Linode",
         more='Prints `export` lines: eval "$(celadon lab up)". With --json: one object.',
+        options=(Option("--state", "FILE", "keep the account in this file, also after `lab down`", kind="file"),),
     ),
     Verb("lab down", "lab", "stop it, and leave nothing behind"),
     Verb("lab status", "lab", "what runs in it"),

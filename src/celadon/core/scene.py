@@ -163,4 +163,5 @@ def choose_goal(scene: Scene) -> Goal:
     if journal.retiring_at is not None or scene.rollout.stable_colour is None:
         return Goal.RETIRE
     over = scene.now >= journal.committed_at + scene.timing.bake
-    return Goal.RETIRE if over and journal.paused_at is None else Goal.BAKE
+    held = journal.paused_at is not None or scene.intent.requests.until_commit
+    return Goal.RETIRE if over and not held else Goal.BAKE

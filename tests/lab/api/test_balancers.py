@@ -288,9 +288,7 @@ async def test_https_hides_its_secrets_and_wants_both_at_once(lab: RunningLab, c
     assert (plain["ssl_cert"], plain["ssl_fingerprint"]) == (None, "")
 
 
-async def test_https_without_the_switch_rebuilds_without_secrets(
-    lab: RunningLab, certificate: tuple[str, str]
-) -> None:
+async def test_https_without_the_switch_rebuilds_without_secrets(lab: RunningLab, certificate: tuple[str, str]) -> None:
     cert, key = certificate
     config = await lab.config(await lab.balancer(), port=443, protocol="https", ssl_cert=cert, ssl_key=key)
     await lab.put("/lab/switches", {"rebuild_needs_certificate": False})

@@ -231,9 +231,7 @@ def test_nodebalancers(batch: Batch) -> None:
     assert batch.run("nodebalancers", "list", "--label", "cli-edge-2")[0]["id"] == int(edge)
     assert batch.run("nodebalancers", "view", edge)
     port = batch.made("nodebalancers", "config-create", edge, "--port", "8080")
-    assert (
-        batch.run("nodebalancers", "config-update", edge, port, "--algorithm", "source")[0]["algorithm"] == "source"
-    )
+    assert batch.run("nodebalancers", "config-update", edge, port, "--algorithm", "source")[0]["algorithm"] == "source"
     assert batch.run("nodebalancers", "config-view", edge, port)[0]["port"] == 8080
     assert len(batch.run("nodebalancers", "configs-list", edge)) == 1
     address = ("--address", "192.168.200.1:80", "--label", "one")
@@ -280,9 +278,7 @@ def test_networks_domains_and_tags(batch: Batch) -> None:
     assert batch.run("vpcs", "list")
     batch.run("vpcs", "subnet-delete", vpc, subnet)
     batch.run("vpcs", "delete", vpc)
-    zone = batch.made(
-        "domains", "create", "--domain", "cli.example.com", "--type", "master", "--soa_email", "a@b.com"
-    )
+    zone = batch.made("domains", "create", "--domain", "cli.example.com", "--type", "master", "--soa_email", "a@b.com")
     record = batch.made("domains", "records-create", zone, "--type", "A", "--name", "www", "--target", "192.0.2.1")
     changed = batch.run("domains", "records-update", zone, record, "--target", "192.0.2.2")
     assert changed[0]["target"] == "192.0.2.2"

@@ -27,9 +27,7 @@ def _whole(call: Call, text: str, keys: dict[str, Any]) -> Result:
 
 def _show(call: Call) -> Result:
     resolved = show.resolved(call.project.parsed, file=call.project.file.name)
-    rows = [
-        (key, json.dumps(_at(resolved.config, key), ensure_ascii=False), o) for key, o in resolved.origins.items()
-    ]
+    rows = [(key, json.dumps(_at(resolved.config, key), ensure_ascii=False), o) for key, o in resolved.origins.items()]
     call.output.data(table(("key", "value", "origin"), rows))
     return Result(keys={"config": resolved.config, "origins": resolved.origins})
 

@@ -87,9 +87,7 @@ class _Shown:
     def _print(self, slot: Slot, release: ReleaseId, line: LogLine) -> None:
         self.count += 1
         output = self._call.output
-        at = (
-            datetime.fromtimestamp(line.utc, UTC).isoformat(timespec="milliseconds") if line.utc is not None else None
-        )
+        at = datetime.fromtimestamp(line.utc, UTC).isoformat(timespec="milliseconds") if line.utc is not None else None
         output.stream({"time": at, "host": slot.host, "release": release, "line": line.text})
         where = f"{slot.host}  " if self._wide else ""
         output.data(f"{at or '-'}  {where}{line.text}")

@@ -30,9 +30,7 @@ def _names(call: Call, connected: Connected) -> list[str]:
     return names
 
 
-async def _trust(
-    call: Call, connected: Connected, file: KnownHosts, name: str, expected: str | None
-) -> dict[str, Any]:
+async def _trust(call: Call, connected: Connected, file: KnownHosts, name: str, expected: str | None) -> dict[str, Any]:
     line, fingerprint = await connected.reach.scan_host_key(name)
     if expected is not None and expected != fingerprint:
         raise Refused(
@@ -59,6 +57,4 @@ async def _ask(call: Call, name: str) -> None:
             where=name,
         )
     if not await call.ask(f"Is it the same, and do you trust {name}?"):
-        raise Refused(
-            f"{name} is not trusted", hint="its key comes with cloud-init or `terraform output known_hosts`"
-        )
+        raise Refused(f"{name} is not trusted", hint="its key comes with cloud-init or `terraform output known_hosts`")
