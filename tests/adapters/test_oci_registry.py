@@ -195,6 +195,15 @@ async def test_a_login_is_not_sent_to_a_realm_that_is_not_safe(realm: str) -> No
     assert b"Authorization" not in server.requests[0]
 
 
+async def test_a_registry_elsewhere_cannot_name_this_machine(registry: Registry, host: str) -> None:
+    async with OciRegistry(LOGIN) as client:
+        with pytest.raises(Refused, match="nothing was sent"):
+            await client._authorize(
+                ImageRef.parse("ghcr.io/acme/hello", "v1"), Challenge("bearer", {"realm": f"http://{host}/token"})
+            )
+    assert registry.seen == []
+
+
 async def test_a_redirect_is_not_followed_with_a_token(registry: Registry, host: str) -> None:
     async with scripted([http("307 Temporary Redirect", b"", f"Location: http://{host}/v2/")]) as server:
         with pytest.raises(Refused, match="answers 307"):

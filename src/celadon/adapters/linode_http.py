@@ -180,7 +180,8 @@ class LinodeHttp:
             ):
                 return response, await read_bounded(response, LARGEST_BODY)
         except TimeoutError:
-            raise self._failure(request, f"no answer in {seconds:g} s", sent=progress.sent) from None
+            reason = f"no answer in {seconds:g} s" if progress.sent else "no connection in time"
+            raise self._failure(request, reason, sent=progress.sent) from None
         except TooLarge:
             raise self._failure(request, f"the answer exceeds {LARGEST_BODY} bytes", sent=True) from None
         except (aiohttp.ClientError, OSError) as error:  # not chained: these may hold the request's headers

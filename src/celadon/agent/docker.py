@@ -72,9 +72,10 @@ class Docker:
     def put_artifact(
         self, app: str, release: Json, body: object = None, credentials: Mapping[str, str] | None = None
     ) -> int:
-        """Pull by digest; returns bytes moved. `credentials` (username, password) are for this pull alone.
+        """Pull by digest; returns bytes moved, as far as the Engine reports them (it may skip a tiny layer).
 
-        `body` is there because every runtime is called alike; an image comes from its registry.
+        `credentials` (username, password) are for this pull alone. `body` is there because every runtime is called
+        alike; an image comes from its registry.
         """
         del body
         paths.app_name(app)
@@ -322,6 +323,11 @@ def _runs(container: Json) -> bool:
     return bool(state["Running"]) and not state.get("Restarting")
 
 
+def _never_ran(container: Json) -> bool:
+    """Made, and not started: what a crash between the two leaves. The Engine shows an exit code of 0 then."""
+    return str(container["State"]["StartedAt"]).startswith("0001-")
+
+
 def _foremost(containers: list[Json], release_id: str | None) -> Json | None:
     """Who is up, else the one asked for, else the newest."""
 
@@ -339,7 +345,7 @@ def _replica(container: Json) -> Json:
         "id": "{}@{}".format(container["Id"][:12], state["StartedAt"]),  # the Engine's restarts keep the container's id
         "running": _runs(container),
         "restarts": int(container.get("RestartCount") or 0),
-        "exit_code": None if _runs(container) else int(state["ExitCode"]),
+        "exit_code": None if _runs(container) or _never_ran(container) else int(state["ExitCode"]),
         "colour": labels.get("celadon.colour", ""),
     }
 

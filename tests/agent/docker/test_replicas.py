@@ -78,6 +78,18 @@ def test_starting_twice_is_starting_once(world: World) -> None:
     assert (again["Id"], again["State"]["StartedAt"]) == (first["Id"], first["State"]["StartedAt"])
 
 
+def test_a_container_that_was_made_and_never_started_is_finished(world: World) -> None:
+    release, slot = world.release(), own_slot()
+    name = f"celadon-{world.app}-{release['id']}-{slot['host']}-{slot['port']}"
+    recipe = world.docker._recipe(world.app, world.place(release, slot), slot["address"])
+    world.engine.engine.post("/containers/create", {"name": name}, recipe)
+    before = world.facts(slot)["replica"]
+    assert (before["running"], before["exit_code"]) == (False, None)
+    world.docker.start(world.app, world.place(release, slot))
+    listening(world, slot)
+    assert len(world.engine.containers()) == 1
+
+
 def test_a_stopped_replica_is_started_afresh_with_todays_labels_and_settings(world: World) -> None:
     release, slot = started(world)
     listening(world, slot)

@@ -222,7 +222,7 @@ StrictModes no
 PasswordAuthentication no
 PermitRootLogin yes
 KexAlgorithms curve25519-sha256
-SetEnv HOME={folder}/home CELADON_STATE_DIR={folder}/state PATH={tools}:/usr/local/bin:/usr/bin:/bin {index}
+SetEnv HOME={folder}/home PATH={tools}:/usr/local/bin:/usr/bin:/bin {index}
 """
 
 
@@ -238,8 +238,7 @@ def sshd(required_program: Part, tmp_path_factory: pytest.TempPathFactory) -> It
     user_key.write_private_key(folder / "user_key")
     (folder / "user_key").chmod(0o600)
     user_key.write_public_key(folder / "authorized_keys")
-    for name in ("home", "state"):
-        (folder / name).mkdir()
+    (folder / "home").mkdir()
     for _ in range(3):
         port = _free_port()
         (folder / "sshd_config").write_text(_sshd_config(folder, port))
@@ -256,11 +255,17 @@ def sshd(required_program: Part, tmp_path_factory: pytest.TempPathFactory) -> It
         f"Host *\n  IdentityFile {folder}/user_key\n  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/none\n"
     )
     yield Sshd(
-        port, folder, folder / "known_hosts", folder / "ssh_config", folder / "home", folder / "state", process.pid
+        port,
+        folder,
+        folder / "known_hosts",
+        folder / "ssh_config",
+        folder / "home",
+        folder / "home/.local/share/celadon",
+        process.pid,
     )
     process.terminate()
     process.wait(10)
-    _end_replicas(folder / "state")
+    _end_replicas(folder / "home/.local/share/celadon")
 
 
 def _end_replicas(state: Path) -> None:

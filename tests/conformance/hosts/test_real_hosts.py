@@ -401,6 +401,25 @@ async def test_a_command_may_write_more_than_anyone_holds(bench: Bench) -> None:
     assert (code, received) == (0, 80 * 65536)
 
 
+async def test_a_reader_that_pauses_loses_nothing(bench: Bench) -> None:
+    received = b""
+
+    async def take(_stream: int, data: bytes) -> None:
+        nonlocal received
+        if not received:
+            await asyncio.sleep(2.5)  # longer than the agent waits for a silent pipe
+        received += data
+
+    script = "import sys\nfor n in range(40): sys.stdout.write(str(n % 10) * 65536)"
+    assert await ssh(bench).run(bench.name, Command(("python3", "-c", script)), take=take) == 0
+    assert len(received) == 40 * 65536
+
+
+async def test_a_daemon_that_a_command_leaves_does_not_hold_its_answer(bench: Bench) -> None:
+    script = "import os, time\nprint('done', flush=True)\nif os.fork() == 0: os.setsid(); time.sleep(8)"
+    assert await output(bench, Command(("python3", "-c", script))) == (0, b"done\n", b"")
+
+
 async def test_a_command_can_have_a_terminal(bench: Bench) -> None:
     script = "import os, sys; print(sys.stdin.isatty(), os.get_terminal_size().columns)"
     code, out, _ = await output(bench, Command(("python3", "-c", script), tty=(30, 97)))

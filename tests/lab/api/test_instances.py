@@ -241,3 +241,32 @@ async def test_instance_faults_reach_the_machine(lab: RunningLab) -> None:
         assert lab.machines.log[-1] == (kind, made["id"])
     assert (await lab.ask("POST", f"/lab/instances/{made['id']}/faults", {"kind": "explode"})).status == 400
     assert (await lab.ask("POST", "/lab/instances/1/faults", {"kind": "die"})).status == 404
+
+
+async def test_one_that_died_is_offline_and_can_be_booted(lab: RunningLab) -> None:
+    made = await lab.instance("web-1")
+    path = f"/v4/linode/instances/{made['id']}"
+    await lab.post(f"/lab/instances/{made['id']}/faults", {"kind": "die"})
+    assert (await lab.get(path))["status"] == "offline"
+    await lab.post(f"{path}/boot")
+    assert (await lab.settled(made["id"]))["status"] == "running"
+    assert made["id"] in lab.machines.running
+
+
+async def test_a_reverse_name_can_be_given_and_taken_back(lab: RunningLab) -> None:
+    made = await lab.instance("web-1")
+    public, private = made["ipv4"]
+    path = f"/v4/networking/ips/{public}"
+    usual = (await lab.get(path))["rdns"]
+    assert (await lab.put(path, {"rdns": "web.example.com"}))["rdns"] == "web.example.com"
+    assert (await lab.get(f"/v4/linode/instances/{made['id']}/ips/{public}"))["rdns"] == "web.example.com"
+    assert (await lab.put(path, {"rdns": None}))["rdns"] == usual
+    assert (await lab.refused("PUT", f"/v4/networking/ips/{private}", {"rdns": "x.example.com"}))[:2] == (400, "rdns")
+
+
+async def test_backups_are_only_a_flag(lab: RunningLab) -> None:
+    path = f"/v4/linode/instances/{(await lab.instance('web-1'))['id']}"
+    await lab.post(f"{path}/backups/enable")
+    assert (await lab.get(path))["backups"]["enabled"]
+    await lab.post(f"{path}/backups/cancel")
+    assert not (await lab.get(path))["backups"]["enabled"]

@@ -1,5 +1,6 @@
 """A lab that ends and comes back is the same lab."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -73,6 +74,14 @@ async def test_an_answer_means_that_it_is_kept(file: Path) -> None:
         assert [each["label"] for each in kept["state"]["balancers"].values()] == ["kept"]
     assert _others_may(file) == 0
     assert _beside(file) == []
+
+
+async def test_many_changes_at_once_are_written_together(file: Path) -> None:
+    kept = StateFile(file)
+    states = [State(next_id=number) for number in range(100)]
+    await asyncio.gather(*(kept.save(state) for state in states))
+    assert kept.writes < 10
+    assert StateFile(file).load() == states[-1]
 
 
 def _text(file: Path) -> str:

@@ -1,17 +1,20 @@
 """Where a lab listens, and which addresses it owns."""
 
 import socket
+from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from celadon.core.errors import Refused, Unavailable
 from celadon.lab.api.app import create_app, open_account
 from celadon.lab.api.serve import refuse_public, serve
-from celadon.lab.blocks import GUARD_PORT, claim_block
+from celadon.lab.blocks import GUARD_PORT, claim_block, claim_for
 from celadon.lab.memory import MemoryMachines, MemoryPlane
 from celadon.lab.store import StateFile
 from celadon.lab.world import balancers
+from celadon.lab.world.account import State
 from celadon.lab.world.addresses import AddressBlock
 
 
@@ -64,6 +67,21 @@ def test_two_labs_never_own_the_same_block(tmp_path: Path) -> None:
     finally:
         first.close()
         second.close()
+
+
+def test_a_kept_account_gets_its_own_block_or_none(tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+    with closing(claim_for(StateFile(file), tmp_path)) as fresh:
+        octet = fresh.block.octet
+        with closing(claim_block(tmp_path)) as next_one:
+            other = next_one.block.octet
+    file.write_bytes(msgspec.json.encode({"format": 1, "state": State(block=AddressBlock(other))}))
+    with closing(claim_for(StateFile(file), tmp_path)) as kept:
+        assert kept.block.octet == other
+        with pytest.raises(Refused, match="another lab"):
+            claim_for(StateFile(file), tmp_path)
+        with pytest.raises(Refused, match="kept account"):
+            claim_for(StateFile(file), tmp_path, octet)
 
 
 def test_the_same_folder_gets_the_same_block_again(tmp_path: Path) -> None:

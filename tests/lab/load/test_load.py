@@ -167,11 +167,13 @@ async def test_a_websocket_echo_is_checked(app: LoadedApp, url: str) -> None:
     assert report.failures[0].reason == "after 0 of 3 messages: another message came back"
 
 
-async def test_no_websocket_there_is_a_failure_not_a_cut() -> None:
-    async with scripted([http("200 OK", b"no")]) as server:
+@pytest.mark.parametrize("status", ["200 OK", "101 Switching Protocols"])
+async def test_no_websocket_there_is_a_failure_not_a_cut(status: str) -> None:
+    answer = f"HTTP/1.1 {status}\r\nSec-WebSocket-Accept: of another\r\n\r\n".encode()
+    async with scripted([answer]) as server:
         report = await run(server.url, count=1, mix={"ws": 1})
     assert report.total == Counts(sent=1, failed=1)
-    assert report.failures[0].reason == "no WebSocket: status 200"
+    assert report.failures[0].reason == f"no WebSocket: status {status[:3]}"
 
 
 async def test_acts_hold_the_requests_that_were_due_in_them(app: LoadedApp, url: str) -> None:
