@@ -304,6 +304,8 @@ class _Story:
         except CeladonError as error:
             self._say(f"{name} {type(error).__name__} {error}")
             return "lost"
+        finally:
+            await lease.let_go()  # its process is gone
         return "halted" if type(end).__name__ == "Halt" else "ended"
 
     def _say(self, text: str) -> None:

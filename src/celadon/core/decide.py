@@ -395,11 +395,15 @@ def _verified(scene: Scene) -> Decision | None:
     public = scene.observed.public
     asked = [at for id_, at in scene.journal.asked_at.items() if id_ in scene.observed.nodes]
     since = max(asked, default=scene.journal.opened_at or scene.now)
-    wanted = scene.rollout.verify.passes
-    if public.passes >= wanted and public.since is not None:
+    verify, wanted = scene.rollout.verify, scene.rollout.verify.passes
+    # Answers that nobody signed belong to a run that may have begun before the shift: of these enough must have
+    # come since, which an unbroken run at a known rate shows by its length.
+    enough = wanted / verify.rate + scene.timing.interval
+    began_after = public.since is not None and public.since >= since
+    if public.passes >= wanted and public.since is not None and (began_after or scene.now >= since + enough):
         return None
     if scene.overdue(since, scene.timing.settle + scene.timing.verify_within):
-        reason = f"not verified through {scene.rollout.verify.url}: {public.passes} of {wanted} good answers in a row"
+        reason = f"not verified through {verify.url}: {public.passes} of {wanted} good answers in a row"
         return Act((Record(Returning(reason=reason)),), reason)
     return Wait(None, f"verify through the users' door: {public.passes} of {wanted} good answers in a row")
 
