@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from celadon.config.project import Project
-from celadon.core.intent import Intent
+from celadon.core.intent import Intent, Requests
 from celadon.core.journal import Event
 from celadon.core.preflight import Scout
 from celadon.core.release import Release
@@ -49,6 +49,8 @@ class Deploys(Protocol):
 
     async def intent(self) -> Intent | None: ...
 
+    async def request(self, change: Callable[[Requests], Requests]) -> Intent: ...
+
     async def scout(self) -> Scout: ...
 
 
@@ -88,6 +90,7 @@ class Connected(msgspec.Struct, frozen=True, kw_only=True):
     scopes: Callable[[], Awaitable[frozenset[str] | None]]  # of the token; None: the API does not say
     release: Callable[[str | None], Awaitable[Release]]  # from what was typed
     watched: Callable[[Watcher], None]  # who is told of every decision from now on
+    notes: Callable[[], tuple[str, ...]] = tuple  # what a person should know about the release that was made
     lab: bool = False  # at the lab's pace
 
 

@@ -101,7 +101,11 @@ def answer_process(arguments: list[str]) -> int:
     """The command line of this process."""
     import sys  # noqa: PLC0415 - beside its only use
 
-    return answer(arguments, Output.of_process(os.environ), environ=os.environ, cwd=Path.cwd(), stdin=sys.stdin)
+    output = Output.of_process(os.environ)
+    if sys.stdin is None:  # a service manager may have closed it
+        with Path(os.devnull).open(encoding="utf-8") as nothing:
+            return answer(arguments, output, environ=os.environ, cwd=Path.cwd(), stdin=nothing)
+    return answer(arguments, output, environ=os.environ, cwd=Path.cwd(), stdin=sys.stdin)
 
 
 def answer(

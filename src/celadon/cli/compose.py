@@ -83,6 +83,7 @@ async def connect(project: Project, need: Need, environ: Mapping[str, str]) -> A
             hosts=_known(project, found),
             scopes=account.scopes,
             release=releases.make,
+            notes=lambda: releases.notes,
             watched=watchers.add,
             lab=lab,
         )

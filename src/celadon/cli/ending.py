@@ -56,7 +56,7 @@ def tell(output: Output, ending: Ending, wish: Wish = "forward", *, stays: str |
             output.error(_halted(ending.end, rollout, stays))
         case Finish(result="rolled_back" | "failed") if told.exit:
             output.error(_rolled_back(ending, told))
-        case Finish(because="already live"):
+        case Finish(because=because) if because.startswith("already live"):
             output.data(f"{rollout.app} {rollout.candidate.version} is live already; nothing was changed")
         case _:
             output.data(summary(ending, told))

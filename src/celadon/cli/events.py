@@ -76,7 +76,8 @@ def told(event: Event) -> str:  # noqa: C901, PLR0912 - one case an event
 
 def as_line(event: Event) -> dict[str, Any]:
     """One JSON Line: `at, event, because`, and the event's own fields."""
-    fields: dict[str, Any] = msgspec.to_builtins(event)
-    fields.pop("type", None)
-    at = fields.pop("at", None)
-    return {"at": at, "event": snake(type(event).__name__), "because": told(event), "data": fields}
+    fields: dict[str, Any] = {}
+    if not isinstance(event, Opened):  # it holds the whole rollout, which history tells in its own words
+        fields = msgspec.to_builtins(event)
+        fields = {name: value for name, value in fields.items() if name not in ("at", "type")}
+    return {"at": event.at, "event": snake(type(event).__name__), "because": told(event), "data": fields}

@@ -81,9 +81,10 @@ class Screen:
         from rich.live import Live  # noqa: PLC0415 - see above
 
         coloured = self._output.coloured(self._output.stderr)
-        console = Console(file=self._output.stderr, no_color=not coloured, highlight=False)
+        # The width is ours: rich would ask the environment first, and then any of the three streams.
+        console = Console(file=self._output.stderr, no_color=not coloured, highlight=False, width=self._output.width)
         self._live = Live(
-            get_renderable=lambda: self._text(console.width),
+            get_renderable=lambda: self._text(self._output.width),
             console=console,
             transient=True,
             refresh_per_second=8,

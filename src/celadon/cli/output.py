@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -72,7 +71,11 @@ class Output:
 
     @property
     def width(self) -> int:
-        return max(20, shutil.get_terminal_size((100, 24)).columns) if self.stderr.isatty() else 100
+        """Of the terminal on stderr, asked anew each time: it may be resized. Off a terminal nothing is cut."""
+        try:
+            return max(20, os.get_terminal_size(self.stderr.fileno()).columns)
+        except (OSError, ValueError):
+            return 100
 
     # -- data ----------------------------------------------------------------------------------
 

@@ -9,7 +9,11 @@ SHORT = 19  # characters of a digest that are shown: `sha256:` and twelve
 
 def title(forecast: Forecast, connected: Connected) -> str:
     app, colour = connected.wanted.app, forecast.candidate_colour
-    current = f"{forecast.current.version} ({colour.other}, live)" if forecast.current is not None else "nothing yet"
+    current = "nothing yet"
+    if forecast.current is not None:
+        current = f"{forecast.current.version} ({colour.other}, live)"
+    elif has_net(forecast):
+        current = f"unmanaged ({colour.other}, live)"
     about = clock(forecast.seconds)
     return f"{app} {current} → {forecast.candidate.version} ({colour}), blue-green, about {about}"
 
@@ -18,13 +22,17 @@ def question(forecast: Forecast, connected: Connected) -> list[str]:
     """What one must know before saying yes."""
     lines = [title(forecast, connected)]
     lines += [f"  {line}" for line in changes(forecast)]
-    if forecast.current is not None:
-        lines.append(
-            f"  on failure: all traffic on {forecast.current.version}, by the balancer alone until the bake ends"
-        )
+    if has_net(forecast):
+        serving = forecast.current.version if forecast.current is not None else "what serves now"
+        lines.append(f"  on failure: all traffic on {serving}, by the balancer alone until the bake ends")
     else:
         lines.append("  a first deploy: there is nothing to go back to, so it has no bake")
     return lines + [f"  warning: {text}" for text in forecast.warnings]
+
+
+def has_net(forecast: Forecast) -> bool:
+    """Something serves that one can go back to; it may be one that Celadon did not start."""
+    return any(step.name == "bake" for step in forecast.steps)
 
 
 def changes(forecast: Forecast) -> list[str]:

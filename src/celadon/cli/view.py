@@ -4,7 +4,7 @@ import msgspec
 
 from celadon.cli.figures import clock, safe
 from celadon.cli.output import Style
-from celadon.cli.progress import BACK, Progress, coming, public, sides
+from celadon.cli.progress import BACK, Progress, Side, coming, public, sides
 from celadon.core.intent import Intent
 from celadon.core.observed import PublicSight
 from celadon.core.scene import Observed
@@ -73,21 +73,24 @@ def _cut(text: str, width: int) -> str:
 
 
 def _colours(picture: Picture, width: int) -> list[Line]:
+    """Both alike, so that the eye can compare them: where one has no room for its bar, neither has one."""
     both = sides(picture.observed, picture.intent.rollout)
-    longest = min(16, max(len(side.version) for side in both))
-    lines = []
-    for side in both:
-        bar = "█" * round(BAR * (side.share or 0) / 100)
-        share = f"{side.share:>3} %" if side.share is not None else "  ? %"
-        healthy = f"healthy {side.healthy}/{side.slots}" if side.healthy is not None else side.mode
-        opened = f"{side.open} open" if side.open is not None else ""
-        version = _cut(safe(side.version), longest)
-        start = f"  {side.colour.value:<5} {version:<{longest}}  "
-        text = f"{start}{bar:<{BAR}} {share}  {healthy:<12} {opened}".rstrip()
-        if len(text) > width:
-            text = _cut(f"{start}{share}  {healthy}".rstrip(), width)
-        lines.append(Line(text, side.colour.value))
-    return lines
+    longest = min(16, max(len(safe(side.version)) for side in both))
+    whole = [_side(side, longest, bars=True) for side in both]
+    texts = whole if max(map(len, whole)) <= width else [_side(side, longest, bars=False) for side in both]
+    return [Line(_cut(text, width), side.colour.value) for text, side in zip(texts, both, strict=True)]
+
+
+def _side(side: Side, longest: int, *, bars: bool) -> str:
+    version = _cut(safe(side.version), longest)
+    share = f"{side.share:>3} %" if side.share is not None else "  ? %"
+    healthy = f"healthy {side.healthy}/{side.slots}" if side.healthy is not None else side.mode
+    start = f"  {side.colour.value:<5} {version:<{longest}}  "
+    if not bars:
+        return f"{start}{share}  {healthy}".rstrip()
+    bar = "█" * round(BAR * (side.share or 0) / 100)
+    opened = f"{side.open} open" if side.open is not None else ""
+    return f"{start}{bar:<{BAR}} {share}  {healthy:<12} {opened}".rstrip()
 
 
 def _public_style(seen: PublicSight) -> Style:

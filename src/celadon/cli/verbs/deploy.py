@@ -18,6 +18,8 @@ async def run(call: Call) -> Result:
     options = _options(call)
     async with call.connected(Need(secrets=True)) as connected:
         release = await connected.release(call.values["version"])
+        for note in connected.notes():
+            call.output.warn(note)
 
         async def confirm(forecast: Forecast) -> bool:
             call.output.say(plans.question(forecast, connected))

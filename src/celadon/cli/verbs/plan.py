@@ -12,6 +12,8 @@ from celadon.core.wanted import Options
 async def run(call: Call) -> Result:
     async with call.connected(Need(secrets=True)) as connected:
         release = await connected.release(call.values["version"])
+        for note in connected.notes():
+            call.output.warn(note)
         forecast = await connected.app.foresee(release, Options())
         call.output.data(plans.question(forecast, connected))
         call.output.data(["", *plans.steps(forecast), "", f"plan {forecast.plan_id}"])

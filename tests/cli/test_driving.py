@@ -1,0 +1,168 @@
+"""Verbs that drive, on the real loop in memory: what they print where, and how they exit."""
+
+import pytest
+
+from celadon.core.errors import Refused
+from celadon.core.intent import Hook
+from celadon.ports import CommandResult
+from tests.cli.worlds import MemoryWorld
+
+
+def test_a_deploy_prints_its_summary_on_stdout_and_its_talk_on_stderr(world: MemoryWorld) -> None:
+    ran = world.run("deploy", "v1", "--yes")
+    assert ran.exit == 0, ran.err
+    assert ran.out.startswith("shop v1 is live on blue")
+    assert "95 % sure: below" in ran.out
+    assert "way back    none: this is the first release" in ran.out
+    assert "prepare: settings to blue-1" in ran.err
+    assert "prepare" not in ran.out
+
+
+def test_a_second_deploy_moves_to_the_other_colour_and_names_the_way_back(world: MemoryWorld) -> None:
+    world.run("deploy", "v1", "--yes")
+    ran = world.run("deploy", "v2", "--yes")
+    assert ran.exit == 0, ran.err
+    assert ran.out.startswith("shop v2 is live on green")
+    assert "celadon rollback (v1 is kept)" in ran.out
+    assert "shop v1 (blue, live) → v2 (green), blue-green, about" in ran.err
+
+
+def test_deploying_what_is_live_changes_nothing(world: MemoryWorld) -> None:
+    world.run("deploy", "v1", "--yes")
+    before = list(world.balancer.changes)
+    ran = world.run("deploy", "v1", "--yes")
+    assert (ran.exit, world.balancer.changes) == (0, before)
+    assert "is live already" in ran.out
+
+
+def test_without_yes_and_off_a_terminal_nothing_is_changed(world: MemoryWorld) -> None:
+    ran = world.run("deploy", "v1")
+    assert ran.exit == 2
+    assert ran.out == ""
+    assert "hint: add --yes" in ran.err
+    assert ran.err.endswith("Nothing was changed.\n")
+    assert world.balancer.changes == []
+
+
+def test_json_streams_events_and_ends_with_one_object(world: MemoryWorld) -> None:
+    world.run("deploy", "v1", "--yes")
+    ran = world.run("deploy", "v2", "--yes", "--json")
+    *events, end = ran.objects
+    assert {"at", "event", "because"} <= events[0].keys()
+    assert {event["event"] for event in events} >= {"put_settings", "start", "set_node", "committed", "stop", "finish"}
+    assert list(end)[:6] == ["format", "app", "result", "exit", "error", "next"]
+    assert (end["app"], end["result"], end["exit"], end["error"]) == ("shop", "done", 0, None)
+    assert (end["from"]["version"], end["to"]["version"], end["live_colour"]) == ("v1", "v2", "green")
+    assert {"rollout", "requests", "failed", "served_by", "switch_lag_s", "cut", "evidence"} <= end.keys()
+    assert ran.err == ""
+
+
+def test_a_sick_candidate_exits_3_and_tells_why(world: MemoryWorld) -> None:
+    world.run("deploy", "v1", "--yes")
+    world.make_sick("v2")
+    ran = world.run("deploy", "v2", "--yes")
+    assert ran.exit == 3
+    assert ran.out == ""
+    assert "rolled back: v2" in ran.err
+    assert "v1 kept all traffic" in ran.err
+    assert "celadon logs --colour green" in ran.err
+    assert "Nothing was changed." not in ran.err
+
+
+def test_a_failed_test_shows_its_output(world: MemoryWorld) -> None:
+    world.run("deploy", "v1", "--yes")
+    world.tests = (Hook(name="smoke", command=("pytest",)),)
+    world.commands.result = CommandResult(ok=False, lines=("E  assert 500 == 200", "1 failed"))
+    ran = world.run("deploy", "v2", "--yes", "--json")
+    assert (ran.exit, ran.end["result"]) == (3, "rolled_back")
+    assert "  | E  assert 500 == 200" in ran.end["evidence"]["details"]
+
+
+def test_a_first_deploy_that_fails_says_that_nothing_serves(world: MemoryWorld) -> None:
+    world.make_sick("v1")
+    ran = world.run("deploy", "v1", "--yes")
+    assert ran.exit == 3
+    assert "nothing serves: this was the first release" in ran.err
+
+
+def test_until_commit_leaves_stable_warm_and_resume_finishes(world: MemoryWorld) -> None:
+    world.run("deploy", "v1", "--yes")
+    ran = world.run("deploy", "v2", "--yes", "--until", "commit")
+    assert ran.exit == 0, ran.err
+    assert "is warm: only the balancer changes" in ran.out
+    assert world.run("status", "--json").end["rollout"] is not None
+    assert world.run("resume").exit == 0
+    assert world.run("status", "--json").end["rollout"] is None
+
+
+def test_rollback_in_the_bake_goes_back_and_exits_0(world: MemoryWorld) -> None:
+    world.run("deploy", "v1", "--yes")
+    world.run("deploy", "v2", "--yes", "--until", "commit")
+    ran = world.run("rollback", "--json")
+    assert (ran.exit, ran.end["result"], ran.end["live_colour"]) == (0, "rolled_back", "blue")
+
+
+def test_rollback_after_the_rollout_starts_the_kept_release(world: MemoryWorld) -> None:
+    world.run("deploy", "v1", "--yes")
+    world.run("deploy", "v2", "--yes")
+    ran = world.run("rollback")
+    assert ran.exit == 0, ran.err
+    assert ran.out.startswith("shop v1 is live on blue")
+
+
+def test_going_back_asks_for_no_secret_and_runs_no_secrets_command(world: MemoryWorld) -> None:
+    world.run("rollback")
+    world.run("abort")
+    rollback, abort = world.needs
+    assert not rollback.secrets_command
+    assert not rollback.secrets_must
+    assert not abort.secrets
+
+
+@pytest.mark.parametrize("verb", ["resume", "promote", "pause", "abort"])
+def test_without_an_open_rollout_these_are_refused(world: MemoryWorld, verb: str) -> None:
+    ran = world.run(verb)
+    assert ran.exit == 2
+    assert ran.err.startswith("error: no rollout is open\n")
+    assert ran.out == ""
+
+
+def test_a_refusal_has_the_shape_of_every_json_answer(world: MemoryWorld) -> None:
+    world.refusal = Refused(
+        "no", hint="celadon check --host blue-1 · or: celadon status", where="blue-1", details=("d",)
+    )
+    end = world.run("deploy", "v1", "--json").end
+    assert (end["format"], end["app"], end["result"], end["exit"]) == (1, "shop", "refused", 2)
+    assert end["error"] == {
+        "code": "refused",
+        "where": "blue-1",
+        "message": "no",
+        "details": ["d"],
+        "hint": "celadon check --host blue-1 · or: celadon status",
+    }
+    assert end["next"] == ["celadon check --host blue-1", "celadon status"]
+
+
+def test_a_plan_changes_nothing_and_its_id_is_taken_by_deploy(world: MemoryWorld) -> None:
+    plan = world.run("plan", "v1", "--json").end
+    assert {"plan_id", "from", "to", "changes", "steps", "seconds"} <= plan.keys()
+    assert world.balancer.changes == []
+    assert world.run("deploy", "v1", "--yes", "--plan", plan["plan_id"]).exit == 0
+    stale = world.run("deploy", "v2", "--yes", "--plan", plan["plan_id"])
+    assert stale.exit == 2
+    assert stale.err.endswith("Nothing was changed.\n")
+
+
+def test_quiet_prints_only_the_result(world: MemoryWorld) -> None:
+    ran = world.run("deploy", "v1", "--yes", "-q")
+    assert (ran.exit, ran.err) == (0, "")
+    assert ran.out.startswith("shop v1 is live on blue")
+
+
+def test_hold_waits_and_pause_says_where(world: MemoryWorld) -> None:
+    world.run("deploy", "v1", "--yes")
+    world.run("deploy", "v2", "--yes", "--until", "commit")
+    ran = world.run("pause", "--json")
+    assert (ran.exit, ran.end["rollout"]) == (0, 2)
+    assert world.run("status").out.count("paused") == 1
+    assert world.run("resume").exit == 0
