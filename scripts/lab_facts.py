@@ -20,6 +20,14 @@ OVERLAY_TYPES = {"string", "integer", "number", "boolean"}
 TEXT, WHOLE, TRUTH = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
 THROTTLE = {"type": "integer", "minimum": 0, "maximum": 20}
 VPC_OF_BALANCER = {"subnet_id": WHOLE, "ipv4_range": TEXT, "ipv4_range_auto_assign": TRUTH, "ipv6_range": TEXT}
+TEXTS = {"type": "array", "items": TEXT}
+# What a rule may say is checked where rules are kept; here only that it is one.
+RULE = {
+    **dict.fromkeys(("action", "protocol", "ports", "label", "description"), TEXT),
+    "addresses": {"type": "object", "fields": {"ipv4": TEXTS, "ipv6": TEXTS}},
+}
+RULES = {"type": "array", "items": {"type": "object", "fields": RULE}}
+RULE_LISTS: Json = {"inbound": RULES, "inbound_policy": TEXT, "outbound": RULES, "outbound_policy": TEXT}
 # Version 4.229.1 as read from its per-tag copies and from recordings (keys `corrections_4_229_1` of the material).
 NEWER: Json = {
     "POST /nodebalancers": {
@@ -30,8 +38,9 @@ NEWER: Json = {
     "PUT /nodebalancers/{}": {"client_udp_sess_throttle": THROTTLE},
     "POST /nodebalancers/{}/configs/{}/nodes": {"subnet_id": WHOLE},
     "PUT /nodebalancers/{}/firewalls": {"firewall_ids": {"type": "array", "items": WHOLE}},
-    # Rules are checked where they are kept, with the path of each.
-    "POST /networking/firewalls": {"rules": {"type": "object"}},
+    "POST /networking/firewalls": {"rules": {"type": "object", "fields": RULE_LISTS}},
+    "PUT /networking/firewalls/{}/rules": RULE_LISTS,
+    "POST /profile/tokens": {"label": TEXT, "scopes": TEXT, "expiry": {**TEXT, "nullable": True}},
     "POST /networking/firewalls/{}/devices": {
         "id": WHOLE,
         "type": {"type": "string", "enum": ["linode", "nodebalancer"]},
@@ -90,22 +99,29 @@ def correct(name: str, made: Json) -> None:
         made.pop("fields")  # disks and volumes by device name: passed through
 
 
-def request(operation: Json, key: str) -> Json:
-    made: Json = {"fields": fields(operation.get("request") or {})}
-    required = list(operation.get("required") or DEMANDED.get(operation.get("operationId", ""), []))
+def newer_fields(known: Json, operation: Json, key: str) -> list[str]:
+    """Add what came after version 4.189.0 to the known fields; the names of those that are demanded."""
+    demanded = ["firewall_ids"] if key == "PUT /nodebalancers/{}/firewalls" else []
     for name, field in (operation.get("added_by_4_229_1") or {}).items():
         if "." in name or field.get("type") not in OVERLAY_TYPES:
             continue
-        made["fields"].setdefault(name, {"type": field["type"]})
+        known.setdefault(name, {"type": field["type"]})
         if field.get("required"):
-            required.append(name)
-    made["fields"] |= NEWER.get(key, {})
-    if key.startswith(("POST /nodebalancers/{}/configs", "PUT /nodebalancers/{}/configs")) and "port" in made["fields"]:
-        made["fields"]["udp_check_port"] = UDP_CHECK_PORT
-    if "/records" in key and "name" in made["fields"]:
-        del made["fields"]["name"]["minLength"]  # a record of the zone itself has no name
-    if key == "PUT /nodebalancers/{}/firewalls":
-        required = ["firewall_ids"]
+            demanded.append(name)
+    known |= NEWER.get(key, {})
+    if key.startswith(("POST /nodebalancers/{}/configs", "PUT /nodebalancers/{}/configs")) and "port" in known:
+        known["udp_check_port"] = UDP_CHECK_PORT
+    if "/records" in key and "name" in known:
+        del known["name"]["minLength"]  # a record of the zone itself has no name
+    return demanded
+
+
+def request(operation: Json, key: str) -> Json:
+    made: Json = {"fields": fields(operation.get("request") or {})}
+    required = list(operation.get("required") or DEMANDED.get(operation.get("operationId", ""), []))
+    required += newer_fields(made["fields"], operation, key)
+    if required == ["rdns"]:
+        required, made["fields"]["rdns"] = [], {**TEXT, "nullable": True}  # null: back to the default name
     if "root_pass" in required:
         required.remove("root_pass")  # mandatory no more in 2026: keys will do (recorded)
     if required:
@@ -137,6 +153,7 @@ def main(recorded: Path, openapi: Path) -> None:
             if needed := request(operation, key):
                 requests[key] = needed
             responses[key] = response(operation)
+    requests |= {key: {"fields": known} for key, known in NEWER.items() if key not in requests}
     write(ROOT / "src/celadon/lab/facts/catalogue.json", {name: catalogue[name] for name in tables})
     write(ROOT / "src/celadon/lab/facts/requests.json", requests)
     write(ROOT / "tests/lab/api/responses.json", responses)

@@ -52,7 +52,6 @@ class LocalAgent:
         self.environment = {
             "PATH": f"{tools}:/usr/bin:/bin",
             "HOME": str(root / "home"),
-            "CELADON_STATE_DIR": str(root / "state"),
         }
 
     async def process(self) -> asyncio.subprocess.Process:
@@ -67,15 +66,13 @@ class LocalAgent:
         )
 
     @asynccontextmanager
-    async def link(self, bundle: bytes | None = None) -> AsyncIterator[AgentLink]:
+    async def link(self, heartbeat: Heartbeat | None = None) -> AsyncIterator[AgentLink]:
         process = await self.process()
         assert process.stdin is not None
         assert process.stdout is not None
         try:
             async with asyncio.timeout(30):
-                link = await AgentLink.open(
-                    "here", process.stdout, process.stdin, bundle or agent_bundle.bundle(), Heartbeat()
-                )
+                link = await AgentLink.open("here", process.stdout, process.stdin, agent_bundle.bundle(), heartbeat)
             try:
                 yield link
             finally:
@@ -89,16 +86,15 @@ class LocalAgent:
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A host's state for calling the agent's modules in this process; its replicas end with the test."""
-    monkeypatch.setenv("CELADON_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    yield tmp_path / "state"
-    end_replicas(tmp_path / "state")
+    yield tmp_path / "home/.local/share/celadon"
+    end_replicas(tmp_path / "home/.local/share/celadon")
 
 
 @pytest.fixture
 def agent(tmp_path: Path, python: Path) -> Iterator[LocalAgent]:
     yield LocalAgent(tmp_path, python)
-    end_replicas(tmp_path / "state")
+    end_replicas(tmp_path / "home/.local/share/celadon")
 
 
 def end_replicas(state: Path) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import socket
 import tarfile
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from celadon.adapters import agent_bundle
-from celadon.adapters.agent_link import AgentLink, Call
+from celadon.adapters.agent_link import AgentLink, Call, Heartbeat
 from celadon.agent import wire
 from celadon.core.errors import Bug, LeaseLost, Refused, Unavailable
 
@@ -115,6 +116,14 @@ async def test_garbage_ends_it(agent: LocalAgent) -> None:
             await process.communicate(agent_bundle.bundle() + garbage)
 
 
+async def test_a_deployer_that_was_stopped_does_not_blame_the_host(agent: LocalAgent) -> None:
+    async with agent.link(Heartbeat(every=0.2, silence=1.0)) as link:
+        time.sleep(2.0)  # noqa: ASYNC251 - the loop itself stands still, as under SIGSTOP
+        await asyncio.sleep(0.3)
+        assert link.lost is None
+        assert await link.ask(Call("rollouts", {"app": "shop"}, list[int])) == []
+
+
 @pytest.fixture
 def bare(tmp_path: Path) -> LocalAgent:
     """A host with a PATH that holds what the test puts there, and a shell's own tools nowhere."""
@@ -132,7 +141,7 @@ async def test_a_host_without_python_is_refused(bare: LocalAgent) -> None:
 
 async def test_a_host_with_an_old_python_is_refused_with_its_version(bare: LocalAgent, tmp_path: Path) -> None:
     old = tmp_path / "bin/python3"
-    old.write_text('#!/bin/sh\n[ "$1" = -V ] && echo Python 3.6.8 && exit\nexit 1\n')
+    old.write_text('#!/bin/sh\n[ "$1" = -V ] && echo Python 3.6.8 && exit\nexit 97\n')
     old.chmod(0o755)
     with pytest.raises(Refused, match=r"needs Python 3\.9 or later and has Python 3\.6\.8") as caught:
         async with bare.link():

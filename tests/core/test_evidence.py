@@ -1,5 +1,6 @@
 """The sums of the evidence, the run of good answers, and the bound, with scipy as its judge."""
 
+import itertools
 import math
 import random
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from celadon.core.bound import upper_bound
-from celadon.core.evidence import STEP, Evidence, Latency, Result, Run, tally
+from celadon.core.evidence import SLOWEST, STEP, Evidence, Gaps, Latency, Result, Run, tally
 
 
 def ok(at: float, seconds: float = 0.01, who: str | None = None) -> Result:
@@ -58,11 +59,30 @@ def test_adding_in_parts_is_adding_at_once() -> None:
     results = [dice.choice((ok, failed))(float(at)) for at in range(300)] + [ok(400.0), lost(401.0), ok(402.0)]
     parts = Evidence()
     for start in range(0, len(results), 17):
-        part = results[start : start + 17]
-        dice.shuffle(part)
-        parts = parts.add(part, "during")
+        parts = parts.add(results[start : start + 17], "during")
     assert parts == Evidence().add(results, "during")
     assert parts.longest_gap >= 100
+
+
+@given(st.lists(st.floats(0, 200), max_size=60), st.integers(1, 7), st.integers(0, 20))
+def test_a_late_answer_closes_the_gap_it_belongs_to(asked: list[float], size: int, shuffled: int) -> None:
+    """Answers up to `SLOWEST` late, in any batches, make the same gap as answers in order."""
+    dice = random.Random(shuffled)
+    ended = sorted((at + dice.uniform(0, SLOWEST), at) for at in asked)
+    order = [ok(at) for _, at in ended]
+    evidence = Evidence()
+    for start in range(0, len(order), size):
+        evidence = evidence.add(order[start : start + size], "during")
+    exact = sorted(asked)
+    assert evidence.longest_gap == max((b - a for a, b in itertools.pairwise(exact)), default=0.0)
+
+
+def test_what_is_remembered_for_gaps_is_bounded() -> None:
+    gaps = Gaps()
+    for at in range(10_000):
+        gaps = gaps.add([float(at)], at - SLOWEST)
+    assert len(gaps.recent) < 2 * SLOWEST
+    assert gaps.longest == 1.0
 
 
 def test_a_gap_is_the_time_without_a_good_answer() -> None:

@@ -8,15 +8,17 @@ from celadon.agent import wire
 
 # One line each, without single quotes and backslashes: the user's login shell, whichever it is, reads it once.
 _PYTHONS = "python3 " + " ".join(f"python3.{minor}" for minor in range(14, 8, -1))
+_TOO_OLD = 97
+# 126 and 127: there is no such program, or a version manager's stand-in for one that is not chosen.
 _FIND = (
     f"for p in {_PYTHONS}; do "
-    '"$p" -c "import sys; sys.exit(sys.version_info < (3, 9))" </dev/null >/dev/null 2>&1 && exec "$p" -I -c "$1"; '
+    f'"$p" -I -c "$1"; case $? in {_TOO_OLD}|126|127) ;; *) exit ;; esac; '
     "done; "
     f"echo {wire.NO_PYTHON.decode()}; "
     f'for p in {_PYTHONS}; do "$p" -V </dev/null 2>&1; done'
 )
 _READ = (
-    "import sys, zlib; i = sys.stdin.buffer; "
+    f"import sys, zlib; sys.version_info < (3, 9) and sys.exit({_TOO_OLD}); i = sys.stdin.buffer; "
     'exec(compile(zlib.decompress(i.read(int(i.readline()))), "celadon-agent", "exec"))'
 )
 COMMAND = f"exec /bin/sh -c '{_FIND}' celadon '{_READ}'"

@@ -222,8 +222,13 @@ class AgentLink:
 
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()
+        last = self._heard
         while self.lost is None:
             await asyncio.sleep(self._heartbeat.every)
+            overslept = loop.time() - last - self._heartbeat.every
+            last = loop.time()
+            if overslept > self._heartbeat.every:
+                self._heard += overslept  # we were stopped, or had no time: that is not the host's silence
             silent = loop.time() - self._heard
             if silent > self._heartbeat.silence:
                 self._fail(f"silent for {silent:.0f} s")

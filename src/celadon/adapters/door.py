@@ -30,10 +30,10 @@ class Door:
         if self._prober is None:
             return Tally()
         counts = self._prober.take()
-        if self._silent and not counts.passes:
-            return Tally()
-        self._silent = False
-        return counts
+        if not self._silent:
+            return counts
+        self._silent = not counts.passes
+        return Tally(passes=counts.passes, since=counts.since)
 
     def evidence(self) -> Evidence:
         return self._prober.evidence() if self._prober is not None else Evidence()

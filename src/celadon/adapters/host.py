@@ -109,7 +109,7 @@ class SshHosts:
         self._registry = registry
         self._heartbeat = heartbeat or Heartbeat()
         self._sessions: dict[str, _Session] = {}
-        self._opening: dict[str, asyncio.Lock] = {name: asyncio.Lock() for name in self._addresses}
+        self._opening: dict[str, asyncio.Task[_Session]] = {}
         self.count_requests: dict[str, Requests] = {name: Requests() for name in self._addresses}
         """By host; connections, state-changing requests, reads, and store requests apart."""
         self.count_operations: Counter[str] = Counter()
@@ -124,6 +124,10 @@ class SshHosts:
 
     async def close(self) -> None:
         """Every agent leaves. Idempotent; a later call would connect again."""
+        opening = list(self._opening.values())
+        for task in opening:
+            task.cancel()
+        await asyncio.gather(*opening, return_exceptions=True)
         sessions, self._sessions = list(self._sessions.values()), {}
         await asyncio.gather(*(session.close() for session in sessions))
 
@@ -209,6 +213,20 @@ class SshHosts:
         found: _Exit = await self._ask(host, call)
         return found.exit
 
+    @contextlib.asynccontextmanager
+    async def forward(self, host: str, address: str, port: int) -> AsyncIterator[int]:
+        """A port of this machine that leads to `address:port`, as the host reaches it, while the block lasts."""
+        session = await self._session(host)
+        try:
+            listener = await session.connection.target.forward_local_port("127.0.0.1", 0, address, port)
+        except (OSError, asyncssh.Error) as error:
+            hint = f"does the host's sshd have AllowTcpForwarding? celadon check --host {host}"
+            raise Unavailable(f"{host}: no tunnel to {address}:{port}", hint=hint, where=host) from error
+        try:
+            yield listener.get_port()
+        finally:
+            listener.close()
+
     async def scan_host_key(self, host: str) -> tuple[str, str]:
         """(line for known_hosts, fingerprint): what `hosts trust` shows and writes."""
         return await ssh.scan_host_key(self._address(host), self._settings)
@@ -228,18 +246,28 @@ class SshHosts:
         return await session.link.ask(call)
 
     async def _session(self, host: str) -> "_Session":
-        """The host's agent: the one there is, or a new one. One attempt a call."""
+        """The host's agent: the one there is, or a new one. Calls at the same time share one attempt and its end."""
         address = self._address(host)
-        async with self._opening[host]:
-            session = self._sessions.get(host)
-            if session is not None and session.link.lost is None:
-                return session
-            if session is not None:
-                del self._sessions[host]
-                await session.close()
-            self._sessions[host] = opened = await _open(address, self._settings, self._heartbeat)
+        session = self._sessions.get(host)
+        if session is not None and session.link.lost is None:
+            return session
+        opening = self._opening.get(host)
+        if opening is None:
+            opening = self._opening[host] = asyncio.create_task(self._open(address))
+            opening.add_done_callback(lambda done: self._opened(host, done))
+        return await asyncio.shield(opening)
+
+    async def _open(self, address: HostAddress) -> "_Session":
+        lost = self._sessions.pop(address.name, None)
+        if lost is not None:
+            await lost.close()
+        return await _open(address, self._settings, self._heartbeat)
+
+    def _opened(self, host: str, done: "asyncio.Task[_Session]") -> None:
+        del self._opening[host]
+        if not done.cancelled() and done.exception() is None:
+            self._sessions[host] = done.result()
             self.count_requests[host].connections += 1
-            return opened
 
     def _address(self, host: str) -> HostAddress:
         try:

@@ -29,6 +29,13 @@ class HostStore:
     async def swap_intent(self, old: bytes | None, new: bytes) -> bool:
         return await self._swap("intent", old, new)
 
+    async def read_key(self) -> bytes | None:
+        """The key of the secrets' fingerprints: one an app, so that every teammate's release is the same one."""
+        return await self._read("key")
+
+    async def swap_key(self, old: bytes | None, new: bytes) -> bool:
+        return await self._swap("key", old, new)
+
     async def read_journal(self, rollout: int, start: int = 0) -> Sequence[bytes]:
         events: list[bytes] = []
         more = True

@@ -1,5 +1,7 @@
 """What our HTTP clients share: one try and no more, bodies of bounded size, foreign text made safe to show."""
 
+import ipaddress
+
 import aiohttp
 
 CHUNK = 65_536
@@ -12,6 +14,16 @@ def one_try(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
     """
     session._retry_connection = False  # noqa: SLF001 - see above
     return session
+
+
+def is_loopback(host: str | None) -> bool:
+    """A name or address that cannot leave this machine."""
+    if host is None:
+        return False
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class TooLarge(Exception):

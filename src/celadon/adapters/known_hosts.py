@@ -54,14 +54,27 @@ class KnownHosts:
             raise
 
 
-def read_all(paths: Iterable[Path]) -> asyncssh.SSHKnownHosts:
-    """All the files' lines together, first file first. Raises `Refused` for a line that cannot be read."""
-    text = "".join(KnownHosts(path).text().rstrip("\n") + "\n" for path in paths)
+def read_all(project: Path, users: Iterable[Path]) -> asyncssh.SSHKnownHosts:
+    """All the files' lines together. Raises `Refused` for a line of the project's that cannot be read.
+
+    The user's own files may have lines that only OpenSSH understands: those say nothing here.
+    """
+    text = KnownHosts(project).text()
     try:
-        return asyncssh.import_known_hosts(text)
+        asyncssh.import_known_hosts(text)
     except ValueError as error:
-        files = ", ".join(str(path) for path in paths)
-        raise Refused(f"{files}: a line is not in the known_hosts format: {error}", where=files) from error
+        message = f"{project}: a line is not in the known_hosts format: {error}"
+        raise Refused(message, where=str(project)) from error
+    lines = [line for path in users for line in KnownHosts(path).text().splitlines() if _is_readable(line)]
+    return asyncssh.import_known_hosts("\n".join([text, *lines]) + "\n")
+
+
+def _is_readable(line: str) -> bool:
+    try:
+        asyncssh.import_known_hosts(line + "\n")
+    except ValueError:
+        return False
+    return True
 
 
 def pattern(host: str, port: int) -> str:

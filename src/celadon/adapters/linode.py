@@ -75,11 +75,12 @@ class LinodeApi:
 
     async def instances_tagged(self, tags: Iterable[str]) -> tuple[Instance, ...]:
         """The instances that have all of these tags (case does not matter), by label."""
-        wanted = {tag.lower() for tag in tags}
-        if not wanted:
+        asked = sorted(set(tags))
+        if not asked:
             raise Refused("no tags given: every Linode of the account would match")
-        where = {"+and": [{"tags": tag} for tag in sorted(wanted)]}
+        where = {"+and": [{"tags": tag} for tag in asked]}
         found = await self._http.list("/v4/linode/instances", Instance, where=where)
+        wanted = {tag.lower() for tag in asked}
         matching = (instance for instance in found if wanted <= {tag.lower() for tag in instance.tags})
         return tuple(sorted(matching, key=lambda instance: instance.label))
 

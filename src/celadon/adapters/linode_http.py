@@ -4,7 +4,6 @@ No retries, no waiting for a rate limit, no logging: the caller decides. What th
 """
 
 import asyncio
-import ipaddress
 import json
 from collections import Counter
 from types import SimpleNamespace
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from celadon.adapters.http import TooLarge, one_try, quoted, read_bounded, why
+from celadon.adapters.http import TooLarge, is_loopback, one_try, quoted, read_bounded, why
 from celadon.adapters.linode_scopes import NEEDED, parse_scopes, scope_refusal
 from celadon.adapters.linode_wire import Errors, Page, decode_address
 from celadon.core.errors import CeladonError, NoAnswer, Refused, Unavailable
@@ -73,16 +72,6 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """`GET /v4/…`: how errors call it."""
         return f"{self.method} {self.path}"
-
-
-def is_loopback(host: str | None) -> bool:
-    """A name or address that cannot leave this machine."""
-    if host is None:
-        return False
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class LinodeHttp:
@@ -191,7 +180,8 @@ class LinodeHttp:
             ):
                 return response, await read_bounded(response, LARGEST_BODY)
         except TimeoutError:
-            raise self._failure(request, f"no answer in {seconds:g} s", sent=progress.sent) from None
+            reason = f"no answer in {seconds:g} s" if progress.sent else "no connection in time"
+            raise self._failure(request, reason, sent=progress.sent) from None
         except TooLarge:
             raise self._failure(request, f"the answer exceeds {LARGEST_BODY} bytes", sent=True) from None
         except (aiohttp.ClientError, OSError) as error:  # not chained: these may hold the request's headers

@@ -162,6 +162,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._lease: bytes | None = None
         self._intent: bytes | None = None
+        self._key: bytes | None = None
         self._journals: dict[int, list[bytes]] = {}
         self._fence = 0
 
@@ -181,6 +182,15 @@ class MemoryStore:
         if self._intent != old:
             return False
         self._intent = new
+        return True
+
+    async def read_key(self) -> bytes | None:
+        return self._key
+
+    async def swap_key(self, old: bytes | None, new: bytes) -> bool:
+        if self._key != old:
+            return False
+        self._key = new
         return True
 
     async def read_journal(self, rollout: int, start: int = 0) -> Sequence[bytes]:

@@ -159,7 +159,7 @@ async def _connect(
     address: HostAddress, settings: SshSettings, jumps: list[asyncssh.SSHClientConnection]
 ) -> asyncssh.SSHClientConnection:
     client = _Client()
-    known = known_hosts.read_all(_files(_options(address, settings), settings))
+    known = known_hosts.read_all(settings.known_hosts, _users_files(_options(address, settings), settings))
     try:
         return await asyncssh.connect(
             address.ssh_host,
@@ -176,12 +176,11 @@ async def _connect(
         raise _refusal(address, client.offered) from error
 
 
-def _files(options: asyncssh.SSHClientConnectionOptions, settings: SshSettings) -> list[Path]:
-    """The project's file, then those that the config names, else the user's own."""
+def _users_files(options: asyncssh.SSHClientConnectionOptions, settings: SshSettings) -> list[Path]:
+    """Those that a config names, else the usual one."""
     named = options.config.get("UserKnownHostsFile")
-    own = [settings.user_known_hosts.expanduser()]
-    users = [Path(one).expanduser() for one in named] if isinstance(named, list) else own
-    return [settings.known_hosts, *users]
+    files = [Path(one) for one in named] if isinstance(named, list) else [settings.user_known_hosts]
+    return [file.expanduser() for file in files]
 
 
 def _refusal(address: HostAddress, offered: asyncssh.SSHKey) -> Refused:

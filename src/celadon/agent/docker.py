@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from celadon.agent import bind, counting, images, paths, settings, sockdiag
+from celadon.agent import bind, container_log, counting, images, paths, settings, sockdiag
 from celadon.agent.engine import Engine, EngineError
 from celadon.agent.errors import AgentError
 from celadon.agent.wire import BUG, REFUSED, UNAVAILABLE
@@ -23,7 +24,6 @@ Json = dict[str, Any]
 CONTAINER_PORT = "celadon.container_port"  # kept on the container: what to count, with no release file needed
 LOG_LIMITS = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
 STOP_MARGIN = 60.0  # seconds for the Engine to kill, unmount and answer after the grace
-LONGEST_LINE = 4096  # characters of a log line that are worth sending
 
 
 class Docker:
@@ -72,9 +72,10 @@ class Docker:
     def put_artifact(
         self, app: str, release: Json, body: object = None, credentials: Mapping[str, str] | None = None
     ) -> int:
-        """Pull by digest; returns bytes moved. `credentials` (username, password) are for this pull alone.
+        """Pull by digest; returns bytes moved, as far as the Engine reports them (it may skip a tiny layer).
 
-        `body` is there because every runtime is called alike; an image comes from its registry.
+        `credentials` (username, password) are for this pull alone. `body` is there because every runtime is called
+        alike; an image comes from its registry.
         """
         del body
         paths.app_name(app)
@@ -148,8 +149,23 @@ class Docker:
         if there is None or not _belongs(there, app, slot, release_id):
             return []
         with _translated(name):
-            texts = _lines(self.engine.logs(there["Id"], lines))
+            texts = list(container_log.lines(self.engine.logs(there["Id"], lines)))
         return (texts + [note for note in (_note(there),) if note])[-lines:] if lines > 0 else []
+
+    def log(
+        self, app: str, release_id: str, slot: Json, lines: int, cancelled: threading.Event | None = None
+    ) -> Iterator[container_log.Entry]:
+        """The last log lines with times; with `cancelled`, also what comes, until it is set or the replica ends."""
+        name = paths.replica_name(app, release_id, slot["host"], slot["port"])
+        there = self._inspect(name)
+        if there is None or not _belongs(there, app, slot, release_id):
+            return
+        with _translated(name):
+            if cancelled is None:
+                frames = self.engine.logs(there["Id"], lines, timestamps=True)
+            else:
+                frames = self.engine.follow(there["Id"], lines, cancelled)
+            yield from container_log.entries(frames)
 
     # How containers are made and found.
 
@@ -307,6 +323,11 @@ def _runs(container: Json) -> bool:
     return bool(state["Running"]) and not state.get("Restarting")
 
 
+def _never_ran(container: Json) -> bool:
+    """Made, and not started: what a crash between the two leaves. The Engine shows an exit code of 0 then."""
+    return str(container["State"]["StartedAt"]).startswith("0001-")
+
+
 def _foremost(containers: list[Json], release_id: str | None) -> Json | None:
     """Who is up, else the one asked for, else the newest."""
 
@@ -324,7 +345,7 @@ def _replica(container: Json) -> Json:
         "id": "{}@{}".format(container["Id"][:12], state["StartedAt"]),  # the Engine's restarts keep the container's id
         "running": _runs(container),
         "restarts": int(container.get("RestartCount") or 0),
-        "exit_code": None if _runs(container) else int(state["ExitCode"]),
+        "exit_code": None if _runs(container) or _never_ran(container) else int(state["ExitCode"]),
         "colour": labels.get("celadon.colour", ""),
     }
 
@@ -371,19 +392,7 @@ def _expanded(word: str, port: int, version: str) -> str:
     return word.replace("{host}", "0.0.0.0").replace("{port}", str(port)).replace("{version}", version)
 
 
-def _lines(frames: Iterator[tuple[int, bytes]]) -> list[str]:
-    """Whole lines in the order in which they ended; the Engine cuts long ones into several frames."""
-    unfinished: dict[int, bytes] = {}
-    lines: list[bytes] = []
-    for stream, content in frames:
-        pieces = (unfinished.pop(stream, b"") + content).split(b"\n")
-        unfinished[stream] = pieces.pop()
-        lines.extend(pieces)
-    lines.extend(rest for rest in unfinished.values() if rest)
-    return [line.rstrip(b"\r").decode("utf-8", "replace")[:LONGEST_LINE] for line in lines]
-
-
 # The agent takes runtimes as modules (`runtimes.py`). Nothing is connected to before the first question.
 here = Docker()
 facts, artifacts, put_artifact = here.facts, here.artifacts, here.put_artifact
-start, stop, prune, tail = here.start, here.stop, here.prune, here.tail
+start, stop, prune, tail, log = here.start, here.stop, here.prune, here.tail, here.log

@@ -7,10 +7,12 @@ refuses anything below 1.44): the version is the newest that both sides know.
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import os
 import socket
+import threading
 import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
@@ -123,20 +125,49 @@ class Engine:
         finally:
             connection.close()
 
-    def logs(self, container: str, lines: int) -> Iterator[tuple[int, bytes]]:
+    def logs(self, container: str, lines: int, *, timestamps: bool = False) -> Iterator[tuple[int, bytes]]:
         """(stream, bytes) of a container's last log lines; stream 1 is stdout, 2 stderr, 0 a terminal's mixture."""
         deadline = Deadline(QUICK)
-        query = {"stdout": "1", "stderr": "1", "tail": str(lines)}
-        path = self._versioned("/containers/{}/logs".format(urllib.parse.quote(container, safe="")))
-        connection, answer = self._send("GET", path, query, None, {}, deadline)
+        query = {"stdout": "1", "stderr": "1", "tail": str(lines), "timestamps": str(int(timestamps))}
+        connection, answer = self._send("GET", self._log_of(container), query, None, {}, deadline)
         try:
-            framed = answer.headers.get_content_type() != "application/vnd.docker.raw-stream"
             content = _read_all(connection, answer, deadline, MOST_JSON)
         except (OSError, http.client.HTTPException) as error:
             raise self._silent(error) from error
         finally:
             connection.close()
-        return frames(content) if framed else iter([(0, content)])
+        return frames(content) if _framed(answer) else iter([(0, content)])
+
+    def follow(self, container: str, lines: int, cancelled: threading.Event) -> Iterator[tuple[int, bytes]]:
+        """The last lines, with timestamps, and then what comes, until the container stops or `cancelled` is set.
+
+        A log may be silent for days, so only the caller ends this wait: the agent when its link is gone.
+        """
+        query = {"stdout": "1", "stderr": "1", "tail": str(lines), "timestamps": "1", "follow": "1"}
+        connection, answer = self._send("GET", self._log_of(container), query, None, {}, Deadline(QUICK))
+        ended = threading.Event()
+        watcher = threading.Thread(target=_hang_up, args=(connection.line, cancelled, ended), daemon=True)
+        watcher.start()
+        try:
+            connection.line.settimeout(None)
+            while True:
+                head = answer.read(8) if _framed(answer) else b""
+                if head and len(head) < 8:
+                    return
+                content = answer.read(int.from_bytes(head[4:], "big")) if head else answer.read1(1 << 16)
+                if not content and (not head or cancelled.is_set()):
+                    return
+                yield (head[0] if head else 0), content
+        except (OSError, http.client.HTTPException) as error:
+            if not cancelled.is_set():
+                raise self._silent(error) from error
+        finally:
+            ended.set()
+            watcher.join()
+            connection.close()
+
+    def _log_of(self, container: str) -> str:
+        return self._versioned(f"/containers/{urllib.parse.quote(container, safe='')}/logs")
 
     def _versioned(self, path: str) -> str:
         if self._prefix is None:
@@ -232,6 +263,20 @@ def common_version(newest: str, oldest: str | None) -> tuple[int, int]:
 def _version(text: str) -> tuple[int, int]:
     major, _, minor = text.partition(".")
     return int(major), int(minor)
+
+
+def _framed(answer: http.client.HTTPResponse) -> bool:
+    """A container with a terminal writes plain bytes; every other log is in frames."""
+    return answer.headers.get_content_type() != "application/vnd.docker.raw-stream"
+
+
+def _hang_up(line: socket.socket, cancelled: threading.Event, ended: threading.Event) -> None:
+    """End a read that waits for a line, when nobody waits for the line any more."""
+    while not ended.is_set():
+        if cancelled.wait(0.1):
+            with contextlib.suppress(OSError):  # the other side was first
+                line.shutdown(socket.SHUT_RDWR)
+            return
 
 
 def frames(content: bytes) -> Iterator[tuple[int, bytes]]:

@@ -63,7 +63,7 @@ def recipe(source: Path, archive: str) -> Recipe:
 
 def find_uv() -> str | None:
     """The program on PATH, or where its installers put it: a session without a login shell has a short PATH."""
-    places = [str(Path.home() / ".local/bin"), str(Path.home() / ".cargo/bin"), "/usr/local/bin"]
+    places = [str(Path.home() / ".local/bin"), str(Path.home() / ".cargo/bin")]
     return shutil.which("uv") or shutil.which("uv", path=os.pathsep.join(places))
 
 

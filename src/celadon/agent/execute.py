@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
+import math
 import os
 import pty
 import struct
 import subprocess
 import termios
 import threading
+import time
 from typing import Any
 
 from celadon.agent import paths, processes, runtimes, settings
@@ -18,6 +21,8 @@ from celadon.agent.main import Cancelled, Channel
 from celadon.agent.wire import REFUSED, STDERR, STDOUT
 
 PIECE = 32 << 10
+POLL = 0.02
+LINGER = 2.0  # seconds
 
 
 def run(args: dict[str, Any], channel: Channel) -> dict[str, int]:
@@ -44,17 +49,9 @@ def _where(args: dict[str, Any], argv: list[str]) -> dict[str, Any]:
 
 
 def _piped(where: dict[str, Any], channel: Channel) -> int:
-    pipe = subprocess.PIPE
-    child = _start(where, stdin=pipe, stdout=pipe, stderr=pipe)
-    threading.Thread(target=_feed, args=(child.stdin.fileno(), child.stdin, channel), daemon=True).start()  # type: ignore[union-attr]
-    pumps = [
-        threading.Thread(target=_pump, args=(source.fileno(), stream, channel), daemon=True)
-        for source, stream in ((child.stdout, STDOUT), (child.stderr, STDERR))
-        if source is not None
-    ]
-    for pump in pumps:
-        pump.start()
-    return _finish(child, pumps, channel)
+    child = _start(where, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    _Feed(child.stdin, channel).start()
+    return _finish(child, [_Pump(child.stdout, STDOUT, channel), _Pump(child.stderr, STDERR, channel)], channel)
 
 
 def _in_terminal(where: dict[str, Any], size: list[int], channel: Channel) -> int:
@@ -65,15 +62,13 @@ def _in_terminal(where: dict[str, Any], size: list[int], channel: Channel) -> in
     def control() -> None:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
-    child = _start(where, stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=control)
-    os.close(theirs)
-    threading.Thread(target=_feed, args=(ours, None, channel), daemon=True).start()
-    pump = threading.Thread(target=_pump, args=(ours, STDOUT, channel), daemon=True)
-    pump.start()
-    try:
-        return _finish(child, [pump], channel)
-    finally:
-        os.close(ours)
+    with os.fdopen(ours, "r+b", buffering=0) as terminal:
+        try:
+            child = _start(where, stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=control)
+        finally:
+            os.close(theirs)
+        _Feed(terminal, channel).start()
+        return _finish(child, [_Pump(terminal, STDOUT, channel)], channel)
 
 
 def _start(where: dict[str, Any], **streams: Any) -> subprocess.Popen[bytes]:
@@ -85,38 +80,62 @@ def _start(where: dict[str, Any], **streams: Any) -> subprocess.Popen[bytes]:
     return child
 
 
-def _finish(child: subprocess.Popen[bytes], pumps: list[threading.Thread], channel: Channel) -> int:
+def _finish(child: subprocess.Popen[bytes], pumps: list[_Pump], channel: Channel) -> int:
     """The exit code once all output is sent; the deployer's going away ends the command."""
-    while True:
-        try:
-            code = child.wait(timeout=0.1)
-            break
-        except subprocess.TimeoutExpired:
-            if channel.cancelled.is_set():
-                processes.end(child)
-                raise Cancelled from None
     for pump in pumps:
-        pump.join(5)  # a daemon it started may hold the pipe for ever
-    processes.end(child)
-    return code if code >= 0 else 128 - code
+        pump.start()
+    try:
+        while child.poll() is None or any(pump.has_more() for pump in pumps):
+            if channel.cancelled.wait(POLL):
+                raise Cancelled
+    finally:
+        channel.end()
+        processes.end(child)
+    return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 
-def _pump(source: int, stream: int, channel: Channel) -> None:
-    with contextlib.suppress(Cancelled, OSError):  # a terminal's end is an error (EIO)
-        data = os.read(source, PIECE)
-        while data:
-            channel.write(stream, data)
-            data = os.read(source, PIECE)
+class _Pump(threading.Thread):
+    """From the command to the deployer."""
+
+    def __init__(self, source: Any, stream: int, channel: Channel) -> None:
+        super().__init__(daemon=True)
+        self._source = source
+        self._stream = stream
+        self._channel = channel
+        self._waits_since = time.monotonic()  # infinity while something is on its way
+
+    def has_more(self) -> bool:
+        """A daemon that the command left may hold its output open for ever: then silence is the end."""
+        return self.is_alive() and time.monotonic() - self._waits_since < LINGER
+
+    def run(self) -> None:
+        # The end of a terminal is an error (EIO); a file that was closed meanwhile, a ValueError.
+        with contextlib.suppress(Cancelled, OSError, ValueError):
+            while True:
+                self._waits_since = time.monotonic()
+                data = os.read(self._source.fileno(), PIECE)
+                self._waits_since = math.inf
+                if not data:
+                    return
+                self._channel.write(self._stream, data)
 
 
-def _feed(target: int, file: Any | None, channel: Channel) -> None:
-    with contextlib.suppress(Cancelled, OSError):  # the command may stop reading, or end
-        data = channel.read()
-        while data:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(target, view) :]
-            data = channel.read()
-    if file is not None:
-        with contextlib.suppress(OSError):
-            file.close()
+class _Feed(threading.Thread):
+    """From the deployer to the command."""
+
+    def __init__(self, target: Any, channel: Channel) -> None:
+        super().__init__(daemon=True)
+        self._target = target
+        self._channel = channel
+
+    def run(self) -> None:
+        with contextlib.suppress(Cancelled, OSError, ValueError):  # the command may stop reading, or end
+            data = self._channel.read()
+            while data:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(self._target.fileno(), view) :]
+                data = self._channel.read()
+        if isinstance(self._target, io.BufferedWriter):  # a pipe's end is the end of input; a terminal's is not
+            with contextlib.suppress(OSError):
+                self._target.close()

@@ -43,7 +43,7 @@ def effect(app: str, fence: int) -> Iterator[None]:
 
 
 def raise_to(app: str, fence: int, within: float = RAISE_WITHIN) -> None:
-    paths.app_dir(app)
+    paths.make_dir(paths.app_dir(app))
     end = time.monotonic() + within
     with open(str(_lock(app)), "ab") as lock:
         while True:

@@ -67,7 +67,8 @@ def _moved(records: Iterator[Any]) -> int:
     layers: dict[str, int] = {}
     for record in records:
         if record.get("status") == "Downloading":
-            layers[str(record.get("id"))] = int((record.get("progressDetail") or {}).get("current") or 0)
+            progress = record.get("progressDetail") or {}  # the last report of a layer is seldom its end
+            layers[str(record.get("id"))] = int(progress.get("total") or progress.get("current") or 0)
     return sum(layers.values())
 
 

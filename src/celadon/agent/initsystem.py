@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -41,7 +40,8 @@ WantedBy=multi-user.target
 
 
 def has_systemd() -> bool:
-    return os.geteuid() == 0 and Path("/run/systemd/system").is_dir() and shutil.which("systemctl") is not None
+    is_init = Path("/run/systemd/system").is_dir() and shutil.which("systemctl") is not None
+    return is_init and paths.rules_machine()
 
 
 def launch(name: str, directory: Path, grace: float) -> None:

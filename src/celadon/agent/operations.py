@@ -9,12 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from celadon.agent import bind, execute, fence, paths, probe, replicas, runtimes, settings, slots, store
-from celadon.agent.errors import AgentError
 from celadon.agent.main import Channel
-from celadon.agent.wire import REFUSED, STDOUT
+from celadon.agent.wire import STDOUT
 
 WARM_UP_AT_ONCE = 4
-FOLLOW_POLL = 0.1
 Args = dict[str, Any]
 
 
@@ -56,25 +54,10 @@ def tail(args: Args, _channel: Channel) -> list[str]:
 def logs(args: Args, channel: Channel) -> None:
     """Lines as JSON lines on the stream: [seconds since 1970 or null, line]; with `follow` until cancelled."""
     app, release_id = paths.app_name(args["app"]), paths.release_id(args["release"])
-    slot, lines = args["slot"], int(args["lines"])
-
-    def write(entry: list[Any]) -> None:
-        channel.write(STDOUT, json.dumps(entry).encode("ascii") + b"\n")
-
-    if settings.release(app, release_id).get("runtime") == "docker":
-        if args["follow"]:
-            raise AgentError(REFUSED, "logs of a container cannot be followed yet")
-        for line in tail(args, channel):
-            write([None, line])
-        return
-    start = replicas.log_size(app, release_id, slot)
-    for entry in replicas.log_lines(app, release_id, slot, lines):
-        write(entry)
-    for entry in replicas.follow(app, release_id, slot, start) if args["follow"] else ():
-        if entry:
-            write(entry)
-        elif channel.cancelled.wait(FOLLOW_POLL):
-            return
+    cancelled = channel.cancelled if args["follow"] else None
+    for runtime in runtimes.of_release(app, release_id):
+        for at, line in runtime.log(app, release_id, args["slot"], int(args["lines"]), cancelled):
+            channel.write(STDOUT, json.dumps([at, line]).encode("ascii") + b"\n")
 
 
 def raise_fence(args: Args, _channel: Channel) -> None:
@@ -116,7 +99,7 @@ def prune(args: Args, _channel: Channel) -> None:
     keep = [paths.release_id(one) for one in args["keep"]]
     with _effect(args) as app:
         gone = [settings.release(app, one) for one in settings.present(app) if one not in keep]
-        for name, runtime in runtimes.present().items():
+        for name, runtime in runtimes.present(app).items():
             artifacts = sorted(str(one["artifact"]) for one in gone if one.get("runtime") == name)
             runtime.prune(app, keep, paths.host_name(args["host"]), artifacts)
         settings.prune(app, sorted(set(keep) | replicas.prune(app, keep)))

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import pwd
 import re
 import tempfile
 from collections.abc import Iterator
@@ -44,12 +45,13 @@ def port_number(value: Any) -> int:
     raise AgentError(REFUSED, f"port {value!r:.60} is not a number from 1 to 65535")
 
 
+def rules_machine() -> bool:
+    """Whether we are root, and at home: an instance of a lab is root's too, and has a home of its own."""
+    return os.geteuid() == 0 and str(Path.home()) == pwd.getpwuid(0).pw_dir
+
+
 def state_root() -> Path:
-    """`CELADON_STATE_DIR` where the host sets one (several instances of a lab share a machine), else by user."""
-    chosen = os.environ.get("CELADON_STATE_DIR")
-    if chosen:
-        return Path(chosen)
-    return Path("/var/lib/celadon") if os.geteuid() == 0 else Path.home() / ".local/share/celadon"
+    return Path("/var/lib/celadon") if rules_machine() else Path.home() / ".local/share/celadon"
 
 
 def config_dir() -> Path:
@@ -57,7 +59,8 @@ def config_dir() -> Path:
 
 
 def app_dir(app: str) -> Path:
-    return make_dir(state_root() / app_name(app))
+    """Not made by asking for it: a look leaves no trace."""
+    return state_root() / app_name(app)
 
 
 def release_dir(app: str, release: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -13,6 +14,7 @@ from celadon.agent.wire import REFUSED, UNAVAILABLE
 
 _lock = threading.Lock()
 _groups: set[int] = set()
+_LOGIN = re.compile(r"://[^/@\s]+@")
 TAIL = 30  # lines of a failed program's output in the error
 
 
@@ -36,7 +38,7 @@ def run(argv: list[str], *, cwd: str, seconds: float, env: dict[str, str] | None
     text = output.decode("utf-8", "replace")
     if child.returncode:
         message = f"{name} failed (exit {child.returncode})"
-        raise ProgramFailed(REFUSED, message, details=text.splitlines()[-TAIL:])
+        raise ProgramFailed(REFUSED, message, details=_without_logins(text).splitlines()[-TAIL:])
     return text
 
 
@@ -68,6 +70,11 @@ def end(child: subprocess.Popen[bytes]) -> None:
         child.stdout.close()
     with _lock:
         _groups.discard(child.pid)
+
+
+def _without_logins(text: str) -> str:
+    """An installer quotes the index it asked, with the password in its address."""
+    return _LOGIN.sub("://***@", text)
 
 
 def end_all() -> None:

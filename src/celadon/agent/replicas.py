@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ BORN_WITHIN = 10.0  # seconds for a supervisor to say what it did
 POLL = 0.02
 STOP_MARGIN = 10.0  # on top of the grace, for the supervisor itself
 TAIL_BYTES = 1 << 20
+FOLLOW_POLL = 0.1
 
 
 class Replica(NamedTuple):
@@ -102,35 +104,31 @@ def stop(app: str, release_id: str, slot: dict[str, Any], grace: float) -> int:
 
 def tail(app: str, release_id: str, slot: dict[str, Any], lines: int) -> list[str]:
     """The last lines, oldest first."""
-    return [line.partition(" ")[2] for line in _timed(app, release_id, slot)[-lines:]] if lines > 0 else []
-
-
-def log_lines(app: str, release_id: str, slot: dict[str, Any], lines: int) -> list[list[Any]]:
-    """As `tail`, each with its time: [seconds since 1970, line]."""
-    found = _timed(app, release_id, slot)[-lines:] if lines > 0 else []
-    return [_entry(line) for line in found]
-
-
-def follow(app: str, release_id: str, slot: dict[str, Any], start: int) -> Iterator[list[Any]]:
-    """The log's lines from byte `start` of the present file on, as they come; an empty list where none came."""
     directory = _directory(app, release_id, slot)
-    position, node = start, (directory / "log").stat().st_ino
-    while True:
+    data = _end_of(directory / "log.1").data + _end_of(directory / "log").data
+    return [line for _, line in _entries(data)][-lines:] if lines > 0 else []
+
+
+def log(
+    app: str, release_id: str, slot: dict[str, Any], lines: int, cancelled: threading.Event | None = None
+) -> Iterator[tuple[float | None, str]]:
+    """The last lines with their times (seconds since 1970); with `cancelled`, also what comes, until it is set."""
+    directory = _directory(app, release_id, slot)
+    if not (directory / "log").exists():
+        raise AgentError(REFUSED, f"{app}: release {release_id} never ran in slot {slot['host']}:{slot['port']}")
+    newest = _end_of(directory / "log")
+    data = _end_of(directory / "log.1").data + newest.data
+    yield from list(_entries(data))[-lines:] if lines > 0 else []
+    node, position = newest.node, newest.position
+    while cancelled is not None and not cancelled.is_set():
         if (directory / "log").stat().st_ino != node:
             yield from _entries(_whole_lines(directory / "log.1", position))
-            position, node = 0, (directory / "log").stat().st_ino
+            node, position = (directory / "log").stat().st_ino, 0
         data = _whole_lines(directory / "log", position)
         position += len(data)
         yield from _entries(data)
         if not data:
-            yield []
-
-
-def log_size(app: str, release_id: str, slot: dict[str, Any]) -> int:
-    path = _directory(app, release_id, slot) / "log"
-    if not path.exists():
-        raise AgentError(REFUSED, "{}: release {} never ran in slot {}".format(app, release_id, slot["port"]))
-    return path.stat().st_size
+            cancelled.wait(FOLLOW_POLL)
 
 
 def prune(app: str, keep: list[str]) -> set[str]:
@@ -237,19 +235,10 @@ def _named(inode: int) -> str:
     return f"process {owner.pid} ({owner.name})" if owner else "a process of another user"
 
 
-def _timed(app: str, release_id: str, slot: dict[str, Any]) -> list[str]:
-    directory = _directory(app, release_id, slot)
-    data = b"".join(_end_of(directory / name) for name in ("log.1", "log"))
-    return data.decode("utf-8", "replace").split("\n")[:-1]
-
-
-def _entry(line: str) -> list[Any]:
-    when, _, text = line.partition(" ")
-    return [float(when), text]
-
-
-def _entries(data: bytes) -> list[list[Any]]:
-    return [_entry(line) for line in data.decode("utf-8", "replace").split("\n")[:-1]]
+def _entries(data: bytes) -> Iterator[tuple[float | None, str]]:
+    for line in data.decode("utf-8", "replace").split("\n")[:-1]:
+        when, _, text = line.partition(" ")
+        yield float(when), text
 
 
 def _whole_lines(path: Path, position: int) -> bytes:
@@ -259,15 +248,25 @@ def _whole_lines(path: Path, position: int) -> bytes:
     return data[: data.rfind(b"\n") + 1]
 
 
-def _end_of(path: Path) -> bytes:
+class _End(NamedTuple):
+    """The last whole lines of a file, which file that was, and where they end in it."""
+
+    data: bytes
+    node: int
+    position: int
+
+
+def _end_of(path: Path) -> _End:
     try:
         with open(str(path), "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - TAIL_BYTES))
-            data = file.read()
+            status = os.fstat(file.fileno())
+            start = max(0, status.st_size - TAIL_BYTES)
+            file.seek(start)
+            data = file.read(TAIL_BYTES)
     except FileNotFoundError:
-        return b""
-    return data if size <= TAIL_BYTES else data.partition(b"\n")[2]
+        return _End(b"", 0, 0)
+    data = data[: data.rfind(b"\n") + 1]
+    return _End(data if not start else data.partition(b"\n")[2], status.st_ino, start + len(data))
 
 
 def _load(directory: Path) -> Replica | None:

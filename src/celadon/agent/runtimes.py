@@ -1,10 +1,12 @@
-"""Which runtimes this host has, by name. Each is a module or an object with the same functions.
+"""Which runtimes this host has, by name. Each is a module with the same functions.
 
 facts(app, slot_question) -> {"replica", "foreign", "listening", "pid"}; docker adds "container_port"
 artifacts(app) -> list of release.artifact that could be started
 put_artifact(app, release, read, credentials) -> bytes moved
 start(app, placement); stop(app, release_id, slot, grace) -> connections open at SIGTERM, None: unknown
-prune(app, keep_ids, host, artifacts); tail(app, release_id, slot, lines) -> list of lines
+prune(app, keep_ids, host, artifacts)
+tail(app, release_id, slot, lines) -> list of lines
+log(app, release_id, slot, lines, cancelled) -> iterator of (seconds since 1970 | None, line)
 """
 
 from __future__ import annotations
@@ -27,28 +29,42 @@ def for_name(name: str) -> Any:
         raise AgentError(REFUSED, f"no runtime {name!r:.40}")
     if name == "docker" and not _has("celadon.agent.docker"):
         raise AgentError(REFUSED, "this version has no docker runtime")
-    module = importlib.import_module("celadon.agent." + name)
-    return module.Docker() if name == "docker" else module
+    return importlib.import_module("celadon.agent." + name)
 
 
-def present() -> dict[str, Any]:
-    """Those that this host could have replicas of. Loading one costs nothing when its engine is not there."""
-    names = [name for name in NAMES if name != "docker" or (_has("celadon.agent.docker") and _engine())]
-    return {name: for_name(name) for name in names}
+def present(app: str) -> dict[str, Any]:
+    """Those that this host could have replicas of the app in.
+
+    An engine that does not answer is nobody's trouble but of an app that has releases in it.
+    """
+    found = {"venv": for_name("venv")}
+    if _has("celadon.agent.docker") and _has_engine():
+        docker = for_name("docker")
+        try:
+            docker.artifacts(app)
+        except AgentError:
+            if any(settings.release(app, one).get("runtime") == "docker" for one in settings.present(app)):
+                raise
+        else:
+            found["docker"] = docker
+    return found
 
 
 def of_release(app: str, release_id: str) -> list[Any]:
     """The runtime of a release, as written down when it was put here; without that, every one that may know it."""
     known = settings.release(app, release_id)
-    return [for_name(str(known["runtime"]))] if known else list(present().values())
+    return [for_name(str(known["runtime"]))] if known else list(present(app).values())
 
 
 def _has(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-def _engine() -> bool:
+def _has_engine() -> bool:
+    """A socket where the Docker Engine's is; DOCKER_HOST may name another place."""
+    named = os.environ.get("DOCKER_HOST", "")
+    path = named[len("unix://") :] if named.startswith("unix://") else "/var/run/docker.sock"
     try:
-        return stat.S_ISSOCK(os.stat("/var/run/docker.sock").st_mode)
+        return stat.S_ISSOCK(os.stat(path).st_mode)
     except OSError:
         return False

@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from celadon.agent import bind, counting, fence, paths, probe, runtimes, settings, supervisor
@@ -18,13 +19,13 @@ _counting = threading.Lock()  # looks may overlap
 
 def look(app: str, question: dict[str, Any]) -> dict[str, Any]:
     """`HostFacts` without the host's name."""
-    present = runtimes.present()
+    present = runtimes.present(app)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        slots = list(pool.map(lambda one: observe(app, one, question["probe"]), question["slots"]))
+        slots = list(pool.map(lambda one: observe(app, one, question["probe"], present), question["slots"]))
     return {
         "boot_id": supervisor.boot_id(),
         "utc": time.time(),
-        "disk_free": shutil.disk_usage(str(paths.app_dir(app))).free,
+        "disk_free": shutil.disk_usage(str(_existing(paths.app_dir(app)))).free,
         "fence": fence.read(app),
         "settings": settings.present(app),
         "artifacts": sorted({artifact for runtime in present.values() for artifact in runtime.artifacts(app)}),
@@ -32,16 +33,16 @@ def look(app: str, question: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def observe(app: str, question: dict[str, Any], how: dict[str, Any]) -> dict[str, Any]:
+def observe(app: str, question: dict[str, Any], how: dict[str, Any], present: dict[str, Any]) -> dict[str, Any]:
     """`SlotFacts`. A probe counts for a replica that was there before and owned the port after it."""
     slot = question["slot"]
-    name, seen = _facts(app, question)
+    name, seen = _facts(app, question, present)
     probed: dict[str, Any] | None = None
     if question["probe"] and _expected(seen, question["release"]):
         address, port = bind.resolve(slot["address"]), paths.port_number(slot["port"])
         probed = probe.ask(address, port, how)
         before = seen["replica"]
-        name, seen = _facts(app, question)
+        name, seen = _facts(app, question, present)
         if not _same(before, seen, question["release"], passed=probed["ok"]):
             probed = None
     opened: tuple[int | None, int | None] = (None, None)
@@ -58,18 +59,23 @@ def observe(app: str, question: dict[str, Any], how: dict[str, Any]) -> dict[str
     }
 
 
-def _facts(app: str, question: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _facts(app: str, question: dict[str, Any], present: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """(runtime, facts) by the runtime that knows most: one with a running replica, then one that names the occupant.
 
     The venv runtime sees a published container only as a process that forwards its port.
     """
-    found = [(name, runtime.facts(app, question)) for name, runtime in runtimes.present().items()]
+    found = [(name, runtime.facts(app, question)) for name, runtime in present.items()]
 
     def rank(one: tuple[str, dict[str, Any]]) -> Any:
         replica = one[1]["replica"]
         return bool(replica and replica["running"]), one[1]["foreign"] is not None, bool(replica), one[0] == "docker"
 
     return max(found, key=rank)
+
+
+def _existing(path: Path) -> Path:
+    """The folder itself or the nearest above it: before the first release there is none."""
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
 def _expected(seen: dict[str, Any], release: str | None) -> bool:

@@ -11,7 +11,7 @@ from celadon.agent import paths
 from celadon.agent.errors import AgentError
 from celadon.agent.wire import BUG, LEASE_LOST, REFUSED
 
-DOCUMENTS = ("lease", "intent")
+DOCUMENTS = ("lease", "intent", "key")  # key: of the secrets' fingerprints, one for all who deploy the app
 PAGE = 1 << 20  # bytes of events in one answer
 _JOURNAL = re.compile(r"([0-9]{1,9})\.jsonl")
 
@@ -101,7 +101,7 @@ def _write(path: Path, there: list[str], events: list[str]) -> None:
 
 
 def _home(app: str) -> Path:
-    return paths.make_dir(paths.app_dir(app) / "home")
+    return paths.app_dir(app) / "home"
 
 
 def _document(app: str, name: str) -> Path:

@@ -31,6 +31,8 @@ SETTLED = 60.0  # a run this long starts the pauses anew
 LOG_BYTES = 5_000_000  # of each of the two files
 LINE_BYTES = 16_384  # a longer line is cut in pieces
 POLL = 0.05
+DRAIN_WITHIN = 2.0  # a process that left the session may hold the pipe for ever
+KEPT = ("HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR")
 
 
 def process_start(pid: int) -> str | None:
@@ -71,7 +73,8 @@ class Log:
         self._file = self._open()
 
     def line(self, line: bytes) -> None:
-        with self._lock:
+        # A full disk must not stop the application: what cannot be written is lost, as the log is bounded anyway.
+        with self._lock, contextlib.suppress(OSError):
             if self._file.tell() > self._limit:
                 self._file.close()
                 os.replace(str(self._path), str(self._old))
@@ -100,6 +103,7 @@ class Supervisor:
         self._child: subprocess.Popen[bytes] | None = None
         self._restarts = 0
         self._exit_code: int | None = None
+        self._drain: threading.Thread | None = None
 
     def run(self) -> None:
         signal.signal(signal.SIGTERM, lambda _signal, _frame: self._stopping.set())
@@ -137,14 +141,15 @@ class Supervisor:
             reason = "celadon: cannot start {}: {}".format(self._spec["argv"][0], problem.strerror)
             self._log.line(reason.encode("utf-8", "replace"))
             return
-        threading.Thread(target=self._log.drain, args=(self._child.stdout,), daemon=True).start()
+        self._drain = threading.Thread(target=self._log.drain, args=(self._child.stdout,), daemon=True)
+        self._drain.start()
         self._write("running")
 
     def _environment(self) -> dict[str, str]:
-        """What this process was given is not passed on, but for what a program needs to find itself a home."""
-        kept = {name: os.environ[name] for name in ("HOME", "USER", "LOGNAME", "LANG", "TZ") if name in os.environ}
+        """What this process was given is not passed on, but for what tells a program whose machine it is on."""
+        kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("CELADON_")}
         values = json.loads(Path(self._spec["env_file"]).read_bytes())
-        return {**kept, "PATH": self._spec["path"], **values, **self._spec["env"]}
+        return {**kept, **self._spec["defaults"], **values, **self._spec["env"]}
 
     def _wait(self) -> None:
         child = self._child
@@ -157,6 +162,8 @@ class Supervisor:
         # What its workers still hold (the port, above all) would keep the next start from listening.
         if not self._stopping.is_set():
             kill_group(child.pid)
+        if self._drain is not None:
+            self._drain.join(DRAIN_WITHIN)  # its last words come before the news of its end
 
     def _stop(self, child: subprocess.Popen[bytes]) -> None:
         """SIGTERM to the command itself; SIGKILL to all it started once the grace is over."""
@@ -188,7 +195,9 @@ class Supervisor:
             "restarts": self._restarts,
             "exit_code": self._exit_code,
         }
-        replace_file(self._directory / "state.json", json.dumps(state).encode())
+        # On a full disk the news is old; keeping the application running matters more.
+        with contextlib.suppress(OSError):
+            replace_file(self._directory / "state.json", json.dumps(state).encode())
 
     def _born(self, pid: int) -> str:
         # Asked for once: a process that has ended has no start time any more, but keeps its name.

@@ -15,6 +15,7 @@ from celadon.agent.wire import REFUSED
 facts = replicas.facts
 stop = replicas.stop
 tail = replicas.tail
+log = replicas.log
 
 
 def artifacts(app: str) -> list[str]:
@@ -51,9 +52,9 @@ def start(app: str, placement: dict[str, Any]) -> None:
         {
             "argv": [program, *command[1:]],
             "cwd": str(source),
-            "path": "{}:{}".format(environment / "bin", os.environ.get("PATH", os.defpath)),
             "env_file": str(paths.release_dir(app, release["id"]) / "env"),
-            "env": {**settings.always(placement), **_python(source), "VIRTUAL_ENV": str(environment)},
+            "defaults": _defaults(environment, source),
+            "env": settings.always(placement),
             "grace": float(release["stop_timeout"]),
         },
     )
@@ -83,9 +84,8 @@ def execution(app: str, release_id: str) -> dict[str, Any]:
     if name is None:
         raise AgentError(REFUSED, f"{app}: release {release_id} is not on this host")
     source = _source(app, release_id)
-    binaries = paths.app_dir(app) / "environments" / name / "bin"
-    path = "{}:{}".format(binaries, os.environ.get("PATH", os.defpath))
-    env = {**os.environ, "PATH": path, **settings.environment(app, release_id), **_python(source)}
+    environment = paths.app_dir(app) / "environments" / name
+    env = {**os.environ, **_defaults(environment, source), **settings.environment(app, release_id)}
     return {"cwd": str(source), "env": env}
 
 
@@ -110,10 +110,12 @@ def _source(app: str, release_id: str) -> Path:
     return paths.release_dir(app, release_id) / "app"
 
 
-def _python(source: Path) -> dict[str, str]:
-    # Output at once, or the last lines before a crash are lost. `src` layouts import from there: the environment is
-    # shared between releases and so cannot hold the project itself.
-    found = {"PYTHONUNBUFFERED": "1"}
+def _defaults(environment: Path, source: Path) -> dict[str, str]:
+    """What the release's own settings may overrule."""
+    path = os.pathsep.join([str(environment / "bin"), os.environ.get("PATH", os.defpath)])
+    # Output at once, or the last lines before a crash are lost.
+    found = {"PATH": path, "VIRTUAL_ENV": str(environment), "PYTHONUNBUFFERED": "1"}
+    # `src` layouts import from there: the environment is shared between releases and cannot hold the project itself.
     if (source / "src").is_dir() and (source / "pyproject.toml").is_file():
         found["PYTHONPATH"] = str(source / "src")
     return found

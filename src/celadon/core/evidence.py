@@ -3,8 +3,10 @@
 Values only. The prober is `adapters/verifier.py`; the bound's arithmetic is in `bound.py`.
 """
 
+import bisect
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -18,6 +20,8 @@ Outcome = Literal["ok", "failed", "unknown"]
 Phase: TypeAlias = Literal["before", "during", "after"]
 """Of the shift: before the first change of traffic, while it goes on, after all traffic is where it should be."""
 
+KEPT = 20  # failures told one by one
+SLOWEST = 30.0  # seconds after which no answer is waited for: above every deadline of a prober
 SMALLEST = 1e-4  # seconds; whatever is faster is as good
 STEP = 2.0**0.125  # each bucket is 9 % wider than the one before: 8 to a doubling, 133 from 0.1 ms to 10 s
 
@@ -67,6 +71,26 @@ class Latency(msgspec.Struct, frozen=True):
         return None
 
 
+class Gaps(msgspec.Struct, frozen=True):
+    """The longest time between two good answers that follow each other, by when they were asked for.
+
+    Answers come in another order than requests go out: the newest instants are kept until nothing can come between.
+    """
+
+    recent: tuple[Instant, ...] = ()
+    closed: Seconds = 0.0
+
+    @property
+    def longest(self) -> Seconds:
+        return max(self.closed, _widest(self.recent))
+
+    def add(self, instants: Iterable[Instant], final: Instant) -> "Gaps":
+        """Nothing asked for before `final` will be answered after this."""
+        recent = sorted((*self.recent, *instants))
+        known = max(0, bisect.bisect_left(recent, final) - 1)  # the last of the final ones still bounds a gap
+        return Gaps(tuple(recent[known:]), max(self.closed, _widest(recent[: known + 1])))
+
+
 class Evidence(msgspec.Struct, frozen=True):
     """Everything that one prober saw."""
 
@@ -78,9 +102,12 @@ class Evidence(msgspec.Struct, frozen=True):
     failed_by: dict[ReleaseId, int] = {}
     unproven: int = 0  # good answers by nobody knows whom
     latency: dict[Phase, Latency] = {}
-    longest_gap: Seconds = 0.0  # between two good answers that follow each other, by when they were asked for
-    last_ok_at: Instant | None = None
+    gaps: Gaps = Gaps()
     failures: tuple[Result, ...] = ()  # the first `KEPT`
+
+    @property
+    def longest_gap(self) -> Seconds:
+        return self.gaps.longest
 
     @property
     def failure_bound(self) -> float:
@@ -88,15 +115,11 @@ class Evidence(msgspec.Struct, frozen=True):
         return upper_bound(self.failed, self.ok + self.failed)
 
     def add(self, results: Iterable[Result], phase: Phase) -> "Evidence":
-        """`results` in any order among themselves; for the gap, not older than those added before."""
-        batch = sorted(results, key=lambda result: result.sent_at)
+        """`results` in the order in which they ended."""
+        batch = tuple(results)
         good = [result for result in batch if result.outcome == "ok"]
         bad = [result for result in batch if result.outcome == "failed"]
-        gap, last = self.longest_gap, self.last_ok_at
-        for result in good:
-            if last is not None:
-                gap = max(gap, result.sent_at - last)
-            last = result.sent_at if last is None else max(last, result.sent_at)
+        newest = max((result.sent_at for result in batch), default=-math.inf)
         speed = self.latency.get(phase, Latency()).add(result.seconds for result in good)
         return Evidence(
             sent=self.sent + len(batch),
@@ -107,13 +130,9 @@ class Evidence(msgspec.Struct, frozen=True):
             failed_by=_counted(self.failed_by, bad),
             unproven=self.unproven + sum(result.who is None for result in good),
             latency=self.latency | {phase: speed},
-            longest_gap=gap,
-            last_ok_at=last,
+            gaps=self.gaps.add((result.sent_at for result in good), newest - SLOWEST),
             failures=(self.failures + tuple(bad))[:KEPT],
         )
-
-
-KEPT = 20  # failures told one by one
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -163,6 +182,10 @@ def tally(results: Iterable[Result], candidate: ReleaseId, run: Run) -> tuple[Ta
         ),
         run,
     )
+
+
+def _widest(instants: Sequence[Instant]) -> Seconds:
+    return max((later - earlier for earlier, later in itertools.pairwise(instants)), default=0.0)
 
 
 def _counted(before: dict[ReleaseId, int], results: Iterable[Result]) -> dict[ReleaseId, int]:

@@ -40,6 +40,12 @@ class Asked(_Event, frozen=True, kw_only=True):
     address: str = ""
 
 
+class Started(_Event, frozen=True, kw_only=True):
+    """This rollout started the candidate here: one that is not running now exited, and is not merely left over."""
+
+    slot: SlotKey
+
+
 class Warmed(_Event, frozen=True, kw_only=True):
     slot: SlotKey
     replica: str
@@ -137,6 +143,7 @@ Event = (
     Opened
     | Driving
     | Asked
+    | Started
     | Warmed
     | CommandStarted
     | CommandFinished
@@ -173,6 +180,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     asked: dict[int, Target] = {}
     asked_at: dict[int, Instant] = {}
     raised: frozenset[int] = frozenset()  # nodes ever asked to take traffic in this rollout
+    started: frozenset[SlotKey] = frozenset()
     warmed: frozenset[tuple[SlotKey, str]] = frozenset()
     started_commands: frozenset[tuple[str, str]] = frozenset()
     commands: dict[tuple[str, str], bool] = {}
@@ -217,6 +225,8 @@ def _remember(journal: Journal, event: Event, at: Instant) -> Journal:  # noqa: 
             changes = {"asked": journal.asked | {event.node: target}, "asked_at": journal.asked_at | {event.node: at}}
             if event.mode in {Mode.ACCEPT, Mode.BACKUP}:
                 changes["raised"] = journal.raised | {event.node}
+        case Started():
+            changes = {"started": journal.started | {event.slot}}
         case Warmed():
             changes = {"warmed": journal.warmed | {(event.slot, event.replica)}}
         case CommandStarted():

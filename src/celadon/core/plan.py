@@ -28,7 +28,7 @@ from celadon.core.action import (
 )
 from celadon.core.decide import decide
 from celadon.core.intent import Intent
-from celadon.core.journal import Asked, CommandFinished, Event, Pruned, Stopped, Warmed, fold
+from celadon.core.journal import Asked, CommandFinished, Event, Pruned, Started, Stopped, Warmed, fold
 from celadon.core.observed import HostSight, Mode, PublicSight, ReplicaFacts, SlotFacts, SlotSight
 from celadon.core.release import Instant, Slot
 from celadon.core.scene import Observed
@@ -77,7 +77,7 @@ def expect(observed: Observed, intent: Intent, action: Action, now: Instant) -> 
         case Start(slot=slot):
             replica = ReplicaFacts(candidate.id, "expected", running=True, restarts=0, exit_code=None)
             facts = SlotFacts(slot.key, replica, listening=True, open=0, opened=0)
-            return _slot(observed, slot, SlotSight(facts=facts, since=now))
+            return _remember(_slot(observed, slot, SlotSight(facts=facts, since=now)), Started(slot=slot.key), now)
         case WarmUpSlot(slot=slot, replica=replica_id):
             return _remember(observed, Warmed(slot=slot.key, replica=replica_id), now)
         case RunCommand(kind=kind, name=name):

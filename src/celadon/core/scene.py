@@ -76,13 +76,13 @@ class Scene:
     def asked(self, node: NodeSight) -> Target | None:
         return self.journal.asked.get(node.facts.id)
 
-    def settles_at(self, node: NodeSight) -> Instant:
-        """The earliest read that shows it settled. A stale read may hide a change, so the last request counts too."""
-        return max(node.since, self.journal.asked_at.get(node.facts.id, node.since)) + self.timing.settle
-
     def settled(self, node: NodeSight) -> bool:
-        """Read with this mode and weight, and read so again no earlier than the settle time after."""
-        return node.read_at >= self.settles_at(node)
+        """Read as it is since it was last asked for anything, and read so again no earlier than settle after that."""
+        return node.read_at - self.unchanged_since(node) >= self.timing.settle
+
+    def unchanged_since(self, node: NodeSight) -> Instant:
+        """Asking starts the time anew, also for what it shows already: an earlier write may still be on its way."""
+        return max(node.since, self.journal.asked_at.get(node.facts.id, node.since))
 
     def fresh(self, node: NodeSight) -> bool:
         return self.now - node.read_at <= self.timing.fresh
@@ -172,4 +172,5 @@ def choose_goal(scene: Scene) -> Goal:
     if journal.retiring_at is not None or scene.rollout.stable_colour is None:
         return Goal.RETIRE
     over = scene.now >= journal.committed_at + scene.timing.bake
-    return Goal.RETIRE if over and journal.paused_at is None else Goal.BAKE
+    held = journal.paused_at is not None or scene.intent.requests.until_commit
+    return Goal.RETIRE if over and not held else Goal.BAKE

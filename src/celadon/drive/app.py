@@ -77,7 +77,7 @@ class App:
             intent = await self.intent()
             if intent is not None and not intent.finished:
                 if adopts(intent, release, self.wanted):
-                    return await self._drive(lease, intent)
+                    return await self._drive(lease, await self._until_commit(intent, wanted=options.until_commit))
                 await self._finish_baked(lease, intent)
             if self._stopping:
                 raise Unavailable("stopped before the rollout was opened", hint="run it again")
@@ -96,8 +96,8 @@ class App:
     async def resume(self) -> Ending:
         """Unpause and drive what is open, from wherever this runs."""
         intent = await self._open_intent()
-        if intent.requests.paused:
-            intent = await self.request(lambda requests: msgspec.structs.replace(requests, paused=False))
+        if intent.requests.paused or intent.requests.until_commit:
+            await self.request(lambda asked: msgspec.structs.replace(asked, paused=False, until_commit=False))
         return await self._drive_or_follow()
 
     async def promote(self, *, full: bool) -> Ending:
@@ -343,9 +343,15 @@ class App:
                 hint="go on: celadon resume · go back: celadon abort",
                 details=("this deploy differs from it in version or settings",),
             )
-        ending = await self._drive(lease, intent)
+        ending = await self._drive(lease, await self._until_commit(intent, wanted=False))
         if not isinstance(ending.end, Finish):
             raise Unavailable(f"rollout {rollout.number} could not be finished first", hint="celadon status")
+
+    async def _until_commit(self, intent: Intent, *, wanted: bool) -> Intent:
+        """How far this drive goes is this command's wish, not that of the one that opened the rollout."""
+        if intent.requests.until_commit == wanted:
+            return intent
+        return await self.request(lambda asked: msgspec.structs.replace(asked, until_commit=wanted))
 
     async def _has_journal(self, number: int) -> bool:
         return number in await self.world.store.rollouts()

@@ -25,6 +25,7 @@ from celadon.core.journal import (
     CommandStarted,
     Event,
     Pruned,
+    Started,
     Stopped,
     Warmed,
 )
@@ -35,6 +36,7 @@ from celadon.drive.memory import Memory
 from celadon.ports import Placement, WarmUp, World, Writ
 
 PUT_DEADLINE = 0.4  # of the lease's time to live: a PUT must end, or be given up, well before it lapses
+PUT_SETTLES = 0.4  # of settle: a write whose answer was lost has landed, or never will, before settle is over
 PUT_MARGIN = 0.2
 
 
@@ -77,6 +79,7 @@ class Performer:
             case Start(slot=slot):
                 where = Placement(candidate, slot, self._rollout.candidate_colour, self._rollout.number)
                 await world.hosts.start(self._writ(slot.host), where)
+                await self._log.write(Started(slot=slot.key))
             case WarmUpSlot(slot=slot, replica=replica):
                 health = self._rollout.health
                 asked = WarmUp(slot, health.warm_up_paths, health.warm_up_requests, health.probe)
@@ -100,7 +103,7 @@ class Performer:
         node = self._memory.nodes.get(action.node)
         if node is None:
             raise Unavailable(f"node {action.node} is gone")
-        deadline = self._lease.ttl * PUT_DEADLINE
+        deadline = min(self._lease.ttl * PUT_DEADLINE, self._rollout.timing.settle * PUT_SETTLES)
         if self._lease.remaining < deadline + self._lease.ttl * PUT_MARGIN:
             raise Unavailable("the lease ends too soon to change the balancer")
         try:

@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 
 from celadon.core.errors import Refused, Unavailable
+from celadon.lab.store import StateFile
 from celadon.lab.world.addresses import AddressBlock
 
 GUARD_PORT = 47_017
@@ -42,6 +43,19 @@ def claim_block(root: Path, octet: int | None = None) -> BlockClaim:
         if claim is not None:
             return claim
     raise Unavailable(f"all {len(OCTETS)} address blocks are taken", hint="end some labs")
+
+
+def claim_for(file: StateFile, root: Path, octet: int | None = None) -> BlockClaim:
+    """As `claim_block`, but for the account in `file`, whose objects have addresses of one block already."""
+    kept = file.load()
+    if kept is None:
+        return claim_block(root, octet)
+    if octet not in (None, kept.block.octet):
+        raise Refused(
+            f"the kept account has addresses of 127.{kept.block.octet}.0.0/16",
+            hint="remove its file, or leave the block out",
+        )
+    return claim_block(root, kept.block.octet)
 
 
 def _try_claim(octet: int) -> BlockClaim | None:

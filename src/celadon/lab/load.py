@@ -9,12 +9,12 @@ import asyncio
 import random
 import socket
 import ssl
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Final
 from urllib.parse import urlsplit
 
 from celadon.core.errors import Refused, Unavailable
-from celadon.core.evidence import Latency
+from celadon.core.evidence import Gaps, Latency
 from celadon.core.release import Seconds
 from celadon.lab.load_kinds import STREAMS, Cut, Kinds, Plan, Wrong
 from celadon.lab.load_report import KEPT, ActReport, Counts, Failure, Report
@@ -66,7 +66,9 @@ class Load:
         self._began: Seconds = 0.0
         self._acts = [_Act("", 0.0)]
         self._failures: list[Failure] = []
-        self._gaps = _Gaps(plan.deadline + max(plan.slow[1], plan.stream[0] * plan.stream[1]))
+        self._slowest: Final = plan.deadline + max(plan.slow[1], plan.stream[0] * plan.stream[1])
+        self._good: list[Seconds] = []  # when good answers were due; not yet in `_gaps`
+        self._gaps = Gaps()
         self._latest: Seconds = 0.0
 
     async def start(self) -> None:
@@ -83,12 +85,13 @@ class Load:
         """Raises what stopped the load, if anything did."""
         if self._bug is not None:
             raise self._bug
+        self._fold()
         return Report(
             seconds=self._since(),
             running=bool(self._in_flight) or not (self._ticker is None or self._ticker.done()),
             acts=tuple(act.report() for act in self._acts if act.sent or act.name),
             failures=tuple(self._failures),
-            longest_gap=self._gaps.longest(),
+            longest_gap=self._gaps.longest,
             latest=self._latest,
         )
 
@@ -126,7 +129,7 @@ class Load:
             self._latest = max(self._latest, self._now() - due)
             self._send(kinds, dice.choices(names, cum_weights=shares)[0], due)
             if number % FOLD_EVERY == 0:
-                self._gaps.fold(self._now())
+                self._fold()
 
     def _send(self, kinds: Kinds, kind: str, due: Seconds) -> None:
         act = self._acts[-1]
@@ -154,7 +157,7 @@ class Load:
         else:
             act.end(kind, "ok")
             act.served[who] = act.served.get(who, 0) + 1
-            self._gaps.add(due)
+            self._good.append(due)
             if kind not in STREAMS and kind != "slow":
                 act.fresh.append(self._now() - due)
 
@@ -171,36 +174,14 @@ class Load:
             safe = "".join(letter if letter.isprintable() else " " for letter in reason[:200])
             self._failures.append(Failure(due - self._began, kind, safe, act.name, who))
 
+    def _fold(self) -> None:
+        self._gaps, self._good = self._gaps.add(self._good, self._now() - self._slowest), []
+
     def _now(self) -> Seconds:
         return asyncio.get_running_loop().time()
 
     def _since(self) -> Seconds:
         return self._now() - self._began if self._ticker is not None else 0.0
-
-
-class _Gaps:
-    """The longest time between two good answers that follow each other, by when they were due."""
-
-    def __init__(self, slowest: Seconds) -> None:
-        self._slowest: Final = slowest  # after so long, no answer can come any more
-        self._due: list[Seconds] = []
-        self._longest: Seconds = 0.0
-
-    def add(self, due: Seconds) -> None:
-        self._due.append(due)
-
-    def longest(self) -> Seconds:
-        due = sorted(self._due)
-        return max([self._longest, *(later - earlier for earlier, later in pairwise(due))])
-
-    def fold(self, now: Seconds) -> None:
-        """Forget what no answer can come between any more, but for the last of it."""
-        due = sorted(self._due)
-        final = [each for each in due if each < now - self._slowest]
-        if len(final) > 1:
-            self._due = final
-            self._longest = self.longest()
-            self._due = due[len(final) - 1 :]
 
 
 async def _door(url: str) -> Door:
@@ -212,8 +193,8 @@ async def _door(url: str) -> Door:
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        raise Unavailable(f"{parts.hostname}: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name that DNS could hold
+        raise Unavailable(f"{parts.hostname}: {error}") from error
     return Door(str(found[0][4][0]), port, parts.netloc, tls, parts.hostname)
 
 

@@ -31,14 +31,15 @@ class MemoryPlane:
 
     def listeners(self, balancer_id: int) -> tuple[Listener, ...]:
         """As a plane without root would: ports below 1024 are opened 8000 higher."""
-        balancer = self.balancers[balancer_id]
+        balancer = self.balancers.get(balancer_id)
+        configs = balancer.configs if balancer else ()
         return tuple(
             Listener(
                 port=config.port,
-                host=balancer.address,
+                host=balancer.address if balancer else "",
                 bound_port=config.port if config.port >= 1024 else config.port + 8000,
             )
-            for config in balancer.configs
+            for config in configs
         )
 
     def totals(self, balancer_id: int) -> tuple[int, int, int]:

@@ -14,7 +14,7 @@ import msgspec
 
 from celadon.lab.parts import DataPlane, Machine, Machines, PlaneBalancer
 from celadon.lab.world.account import Account
-from celadon.lab.world.balancers import as_plane
+from celadon.lab.world.balancing import as_plane
 from celadon.lab.world.objects import Balancer, EventStatus, Instance, Job, Json
 
 LOG = logging.getLogger(__name__)

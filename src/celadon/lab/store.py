@@ -26,6 +26,8 @@ class StateFile:
         self._file = file
         self._writing = asyncio.Lock()
         self._written: State | None = None
+        self._latest: State | None = None
+        self.writes = 0
 
     def load(self) -> State | None:
         """None when there is no file yet. Raises Refused for one that this lab cannot read."""
@@ -42,13 +44,19 @@ class StateFile:
         return kept.state
 
     async def save(self, state: State) -> None:
-        """Returns when `state` is on the disk. Off the loop: fsync takes what it takes."""
+        """Returns when `state`, or a later one, is on the disk: whoever waits is served by the next write.
+
+        States must come in their order. Written off the loop, because fsync takes what it takes.
+        """
         if self._file is None:
             return
+        self._latest = state
         async with self._writing:
-            if state is not self._written:
-                await asyncio.to_thread(_replace, self._file, msgspec.json.encode(Kept(FORMAT, state)))
-                self._written = state
+            latest = self._latest
+            if latest is not self._written:
+                await asyncio.to_thread(_replace, self._file, msgspec.json.encode(Kept(FORMAT, latest)))
+                self._written = latest
+                self.writes += 1
 
 
 def _replace(file: Path, content: bytes) -> None:

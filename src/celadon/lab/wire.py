@@ -1,6 +1,8 @@
-"""HTTP/1.1 and WebSocket as a client of few words: enough for the load, at a fraction of a library's cost.
+"""HTTP/1.1 and WebSocket as a client of few words: what the load needs, with nothing done behind its back.
 
-One request of aiohttp costs about a millisecond of CPU; the load runs beside what it measures, on the same two cores.
+The reason is control, not speed: a client library sends some requests again unasked, and hides whether a connection
+was kept and how far a stream had come when it was cut; here each of these is seen. CPU was measured, new connections
+at 200 requests/s: 0.31 ms a request against 0.39 ms with aiohttp, so 6 % of a core against 8 %. A library would do.
 Nothing here is lenient: an answer that ends early, or is not what was announced, is an error.
 """
 

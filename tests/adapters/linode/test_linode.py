@@ -1,6 +1,7 @@
 """The API client: what it asks, what it makes of answers, and what a hostile or broken API can do to it."""
 
 import asyncio
+import socket
 import traceback
 from collections.abc import AsyncIterator
 
@@ -240,6 +241,19 @@ async def test_nobody_there_is_unavailable_and_nothing_was_sent() -> None:
     async with client(url) as api:
         with pytest.raises(Unavailable) as caught:
             await api.put_node((1, 2, 3), Mode.REJECT, 1, 20.0)
+    assert type(caught.value) is Unavailable
+
+
+async def test_a_door_that_never_opens_is_unavailable() -> None:
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for waiting in (first, second):  # the queue is full now, and the kernel ignores whoever comes next
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        async with LinodeApi(f"http://127.0.0.1:{full.getsockname()[1]}", TOKEN, connect=0.3) as api:
+            with pytest.raises(Unavailable, match="no connection in time") as caught:
+                await api.put_node((1, 2, 3), Mode.REJECT, 1, 20.0)
     assert type(caught.value) is Unavailable
 
 

@@ -143,7 +143,9 @@ def test_who_listens_everywhere_is_counted_at_the_slots_address(counter: Counter
             until(lambda: counter.count(KEY), lambda count: count == (1, 1), "one open request")
             application.release.set()
             assert line.recv(10) == b"done\n"
-        until(lambda: counter.count(KEY), lambda count: count == (0, 1), "an ended one")
+        for _ in range(2):
+            ask("127.0.0.1", application.port)
+        until(lambda: counter.count(KEY), lambda count: count == (0, 3), "and two that were never seen open")
     finally:
         application.close()
 
@@ -222,18 +224,33 @@ def test_more_news_than_fits_is_said_and_is_not_silence(slot: dict[str, Any], ap
         ends.close()
 
 
-def test_overflow_is_counted_as_traffic(slot: dict[str, Any], application: Application) -> None:
-    subject = counting.Subject(slot["address"], slot["port"], "venv", None, None, slot["port"])
+def test_a_busy_neighbour_does_not_drown_a_quiet_slot(slot: dict[str, Any], application: Application) -> None:
+    ends = sockdiag.Ends(own_slot()["port"], buffer_bytes=1)
+    try:
+        for _ in range(40):
+            ask(slot["address"], slot["port"])
+        assert ends.read() == ([], False)
+    finally:
+        ends.close()
+
+
+def test_lost_news_is_taken_for_traffic_even_if_none_of_what_is_left_concerns_the_slot(
+    slot: dict[str, Any], application: Application
+) -> None:
+    other = own_slot()  # the same port on another address: what fills the buffer says nothing of this slot
+    subject = counting.Subject(other["address"], slot["port"], "venv", None, None, slot["port"])
     watch = counting.Watch(subject, sockdiag.Ends(slot["port"], buffer_bytes=1), 0)
     try:
-        seen = [0]
-        for _ in range(3):
-            for _ in range(20):
-                ask(slot["address"], slot["port"])
-            earlier = seen[-1]
-            seen.append(until(lambda: watch.count().opened or 0, lambda opened: opened > earlier, "traffic"))  # noqa: B023
+        for _ in range(40):
+            ask(slot["address"], slot["port"])
+        until(watch.count, lambda count: count.open == 0 and bool(count.opened), "it is not quiet")
     finally:
         watch.close()
+
+
+def test_a_process_id_that_is_somebody_elses_by_now_is_unknown(slot: dict[str, Any]) -> None:
+    earlier = counting.Subject(slot["address"], slot["port"], "docker", os.getpid(), 1, 8000)
+    assert counting.Watch(earlier, None, 0).count() == (None, None)
 
 
 def test_memory_is_bounded_by_the_number_of_watches(counter: Counter) -> None:

@@ -209,7 +209,9 @@ def test_moved_bytes_are_those_of_each_layer_once(stand_in: Make) -> None:
     def answer(target: str, line: socket.socket) -> None:
         if "/images/create" in target:
             pulled.set()
-            progress = [{"status": "Downloading", "id": "a", "progressDetail": {"current": n}} for n in (1, 50, 100)]
+            progress = [
+                {"status": "Downloading", "id": "a", "progressDetail": {"current": n, "total": 100}} for n in (1, 50)
+            ]
             other = {"status": "Downloading", "id": "b", "progressDetail": {"current": 7}}
             unpacking = {"status": "Extracting", "id": "a", "progressDetail": {"current": 900}}
             line.sendall(chunked(*progress, other, unpacking, {"status": "Already exists", "id": "c"}))

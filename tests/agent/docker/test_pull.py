@@ -17,10 +17,11 @@ def pull(world: World, artifact: str, credentials: dict[str, str] | None = None)
 
 
 def test_an_image_comes_once_by_its_digest(world: World) -> None:
-    artifact = world.artifact(tag="a-layer-of-its-own")
-    assert pull(world, artifact) > 0
-    assert pull(world, artifact) == 0
+    artifact = world.artifact(tag=f"layer-of-{world.app}")
+    assert artifact not in world.docker.artifacts(world.app)
+    pull(world, artifact)
     assert artifact in world.docker.artifacts(world.app)
+    assert pull(world, artifact) == 0
 
 
 def test_what_is_not_in_the_registry_is_refused_in_one_clean_line(world: World) -> None:

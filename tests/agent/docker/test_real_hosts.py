@@ -1,35 +1,16 @@
 """The runtime on real hosts: an Engine with packet filter rules, an address on an interface, SSH as the way in."""
 
-import json
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.agent.docker.remote import PROGRAM, Remote
 from tests.agent.slots import until
 from tests.rig.app_images import AppImages
 from tests.rig.netns_hosts import DockerHost, Lab
 
 import celadon
-
-PROGRAM = """
-import json, sys
-from celadon.agent import counting
-from celadon.agent.docker import Docker
-docker = Docker(resolve=lambda address: address, environment=lambda app, placement: {"PORT": "8000"})
-counter = counting.Counter()
-def count(slot):
-    facts = docker.facts("app", {"slot": slot})
-    counter.watch("k", slot["address"], slot["port"], facts["pid"], "docker", facts["container_port"])
-    return counter.count("k")
-known = {**{name: getattr(docker, name) for name in ("facts", "put_artifact", "start", "stop")}, "count": count}
-print("ready", flush=True)
-for line in sys.stdin:
-    name, arguments = json.loads(line)
-    print(json.dumps(known[name](*arguments)), flush=True)
-"""
 
 
 def run(*command: str) -> str:
@@ -40,38 +21,6 @@ def run(*command: str) -> str:
 
 def over_ssh(lab: Lab, host: DockerHost, *words: str) -> list[str]:
     return [*lab.enter, "ssh", "-F", str(lab.ssh_config), host.name, "--", *words]
-
-
-class Agent:
-    """The runtime as it runs on a host, its source on the machine's own disk, asked line by line over SSH."""
-
-    def __init__(self, lab: Lab, host: DockerHost) -> None:
-        source = Path(celadon.__file__).parent.parent
-        command = over_ssh(lab, host, "env", f"PYTHONPATH={source}", "/usr/bin/python3", "-c", f"'{PROGRAM}'")
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self._line() == "ready\n"
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline()
-
-    def ask(self, name: str, *arguments: Any) -> Any:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([name, arguments]) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._line())
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(20)
-        self._process.stdout.close()
-
-
-def fetch(lab: Lab, url: str) -> str:
-    code = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=30).read().decode())"
-    return run(*lab.enter, sys.executable, "-c", code, url)
 
 
 @pytest.fixture
@@ -104,25 +53,27 @@ def test_a_replica_is_reached_at_its_private_address_only_and_counted(lab: Lab, 
         "stop_timeout": 5,
     }
     slot = {"host": first.name, "address": first.address, "port": 5000}
-    agent = Agent(lab, first)
+    source = Path(celadon.__file__).parent.parent
+    words = ("env", f"PYTHONPATH={source}", "/usr/bin/python3", "-c", f"'{PROGRAM}'")
+    agent = Remote(over_ssh(lab, first, *words))
     try:
         assert agent.ask("put_artifact", "app", release) > 0
         agent.ask("start", "app", {"release": release, "slot": slot, "colour": "blue", "rollout": 1})
         until(lambda: agent.ask("facts", "app", {"slot": slot})["listening"], bool, "the replica listens")
-        assert agent.ask("count", slot) == [0, 0]
+        assert agent.ask("count", "app", slot) == [0, 0]
         for viewer in (list(lab.enter), list(second.inside)):
             assert '"version": ""' in run(*viewer, "/usr/bin/python3", "-c", _get(f"http://{first.address}:5000/"))
-        until(lambda: agent.ask("count", slot), lambda count: count == [0, 2], "both requests were counted")
+        until(lambda: agent.ask("count", "app", slot), lambda count: count == [0, 2], "both requests were counted")
         with pytest.raises(AssertionError, match="refused"):
             run(*first.inside, "/usr/bin/python3", "-c", _get("http://127.0.0.1:5000/"))
         slow = subprocess.Popen(
             [*lab.enter, "/usr/bin/python3", "-c", _get(f"http://{first.address}:5000/slow?seconds=2")],
             stdout=subprocess.DEVNULL,
         )
-        until(lambda: agent.ask("count", slot), lambda count: count == [1, 3], "one open request")
+        until(lambda: agent.ask("count", "app", slot), lambda count: count == [1, 3], "one open request")
         assert agent.ask("stop", "app", release["id"], slot, 20) == 1
         assert slow.wait(20) == 0
-        assert agent.ask("count", slot) == [0, 0]
+        assert agent.ask("count", "app", slot) == [0, 0]
     finally:
         agent.close()
 

@@ -78,6 +78,18 @@ def test_starting_twice_is_starting_once(world: World) -> None:
     assert (again["Id"], again["State"]["StartedAt"]) == (first["Id"], first["State"]["StartedAt"])
 
 
+def test_a_container_that_was_made_and_never_started_is_finished(world: World) -> None:
+    release, slot = world.release(), own_slot()
+    name = f"celadon-{world.app}-{release['id']}-{slot['host']}-{slot['port']}"
+    recipe = world.docker._recipe(world.app, world.place(release, slot), slot["address"])
+    world.engine.engine.post("/containers/create", {"name": name}, recipe)
+    before = world.facts(slot)["replica"]
+    assert (before["running"], before["exit_code"]) == (False, None)
+    world.docker.start(world.app, world.place(release, slot))
+    listening(world, slot)
+    assert len(world.engine.containers()) == 1
+
+
 def test_a_stopped_replica_is_started_afresh_with_todays_labels_and_settings(world: World) -> None:
     release, slot = started(world)
     listening(world, slot)
@@ -331,3 +343,41 @@ def test_out_of_memory_is_said(world: World) -> None:
     facts = until(lambda: world.facts(slot), lambda facts: not facts["replica"]["running"], "it is killed")
     assert facts["note"] == "killed by the kernel: out of memory"
     assert world.docker.tail(world.app, release["id"], slot, 5)[-1] == facts["note"]
+
+
+def test_a_log_is_followed_until_nobody_wants_it(world: World) -> None:
+    release, slot = started(world, "stubborn")
+    listening(world, slot)
+    cancelled = threading.Event()
+    seen: list[tuple[float | None, str]] = []
+    reader = threading.Thread(
+        target=lambda: seen.extend(world.docker.log(world.app, release["id"], slot, 100, cancelled))
+    )
+    reader.start()
+    world.engine.engine.post(f"/containers/{world.container(release, slot)['Id']}/kill", {"signal": "TERM"})
+    until(
+        lambda: world.docker.tail(world.app, release["id"], slot, 100),
+        lambda lines: "SIGTERM ignored" in lines,
+        "the line is in the log",
+    )
+    again = list(world.docker.log(world.app, release["id"], slot, 100))
+    assert reader.is_alive()
+    cancelled.set()
+    reader.join(20)
+    assert not reader.is_alive()
+    assert [line for _, line in again] == world.docker.tail(world.app, release["id"], slot, 100)
+    assert [line for _, line in seen][:3] == [line for _, line in again][:3]
+    assert all(at is not None and at > 1.7e9 for at, _ in [*seen, *again])
+
+
+def test_a_followed_log_ends_with_its_replica(world: World) -> None:
+    release, slot = started(world)
+    listening(world, slot)
+    seen: list[str] = []
+    follow = world.docker.log(world.app, release["id"], slot, 100, threading.Event())
+    reader = threading.Thread(target=lambda: seen.extend(entry.line for entry in follow))
+    reader.start()
+    until(lambda: list(seen), lambda lines: "listening on 8000" in lines, "what was there already comes at once")
+    world.docker.stop(world.app, release["id"], slot, 10)
+    reader.join(20)
+    assert seen[-1] == "bye"

@@ -25,50 +25,64 @@ class Bench(Protocol):
     """One NodeBalancer with http configs on ports 80 and 8081, each with two nodes: BLUE accept, GREEN reject."""
 
     balancer: Balancer
+    address: str  # the users' door
 
-    def turn(self, address: str, *, up: bool | None) -> None:
+    async def checked(self) -> None:
+        """Returns when the balancer's own checks have caught up with every change."""
+
+    async def turn(self, address: str, *, up: bool | None) -> None:
         """What the balancer's own check says of a node."""
 
-    def remove(self, address: str) -> None:
+    async def remove(self, address: str) -> None:
         """As when its instance is deleted."""
 
-    def lose_next_answer(self) -> None:
+    async def lose_next_answer(self) -> None:
         """The next change is made, and its answer lost."""
 
 
 class MemoryBench:
+    address = "192.0.2.141"
+
     def __init__(self) -> None:
         configs = tuple(_config(port, number) for number, port in enumerate((80, 8081), start=7))
-        self.memory = MemoryBalancer(BalancerFacts(5, "front", "192.0.2.141", 0, configs))
+        self.memory = MemoryBalancer(BalancerFacts(5, "front", self.address, 0, configs))
         self.balancer: Balancer = self.memory
 
-    def turn(self, address: str, *, up: bool | None) -> None:
+    async def checked(self) -> None:
+        """There is no lag unless a test sets it."""
+
+    async def turn(self, address: str, *, up: bool | None) -> None:
         self.memory.unwell.discard(address)
         self.memory.rise = float("inf") if up is None else 0.0
         if up is False:
             self.memory.unwell.add(address)
 
-    def remove(self, address: str) -> None:
+    async def remove(self, address: str) -> None:
         self.memory.remove([address])
 
-    def lose_next_answer(self) -> None:
+    async def lose_next_answer(self) -> None:
         self.memory.lose_answers = 1
 
 
 class LinodeBench:
+    address = "192.0.2.141"
+
     def __init__(self, app: LinodeApp, balancer: Balancer) -> None:
         self.app = app
         self.balancer = balancer
 
-    def turn(self, address: str, *, up: bool | None) -> None:
+    async def checked(self) -> None:
+        """The app knows at once."""
+
+    async def turn(self, address: str, *, up: bool | None) -> None:
         for node in self.app.nodes.values():
             if node["address"] == address:
                 node["status"] = "Unknown" if up is None else "UP" if up else "DOWN"
 
-    def remove(self, address: str) -> None:
+    async def remove(self, address: str) -> None:
         self.app.nodes = {key: node for key, node in self.app.nodes.items() if node["address"] != address}
 
-    def lose_next_answer(self) -> None:
+    async def lose_next_answer(self) -> None:
         self.app.lose_answers = 1
 
 

@@ -18,7 +18,7 @@ async def node_at(bench: Bench, address: str) -> NodeFacts:
 
 async def test_all_is_read_by_port(bench: Bench) -> None:
     facts = await bench.balancer.read()
-    assert (facts.label, facts.address, facts.client_conn_throttle) == ("front", "192.0.2.141", 0)
+    assert (facts.label, facts.address, facts.client_conn_throttle) == ("front", bench.address, 0)
     assert [config.port for config in facts.configs] == [80, 8081]
     for config in facts.configs:
         assert (config.protocol, config.check, config.check_interval, config.check_attempts) == (
@@ -50,7 +50,7 @@ async def test_a_node_is_set_and_read_back(bench: Bench, mode: Mode) -> None:
 async def test_up_down_and_unknown_are_three_things(bench: Bench, *, up: bool | None) -> None:
     node = await node_at(bench, GREEN)
     await bench.balancer.set_node(node, Mode.ACCEPT, 1, 10.0)
-    bench.turn(GREEN, up=up)
+    await bench.turn(GREEN, up=up)
     read = await bench.balancer.read_node(node)
     assert read is not None
     assert read.up is up
@@ -60,6 +60,7 @@ async def test_a_node_in_reject_is_not_up(bench: Bench) -> None:
     node = await node_at(bench, BLUE)
     assert node.up is True
     await bench.balancer.set_node(node, Mode.REJECT, 100, 10.0)
+    await bench.checked()
     read = await bench.balancer.read_node(node)
     assert read is not None
     assert read.up is not True
@@ -77,7 +78,7 @@ async def test_the_same_change_twice_is_the_same_state(bench: Bench) -> None:
 
 async def test_a_change_whose_answer_is_lost_may_have_been_made(bench: Bench) -> None:
     node = await node_at(bench, BLUE)
-    bench.lose_next_answer()
+    await bench.lose_next_answer()
     with pytest.raises(NoAnswer):
         await bench.balancer.set_node(node, Mode.REJECT, 9, 10.0)
     read = await bench.balancer.read_node(node)
@@ -87,7 +88,7 @@ async def test_a_change_whose_answer_is_lost_may_have_been_made(bench: Bench) ->
 
 async def test_a_node_whose_making_is_not_answered_is_made_once(bench: Bench) -> None:
     config = (await bench.balancer.read()).configs[0]
-    bench.lose_next_answer()
+    await bench.lose_next_answer()
     with pytest.raises(NoAnswer):
         await bench.balancer.add_node(config.id, "green-2", "192.168.130.22:5000")
     assert len(nodes_of(await bench.balancer.read(), "192.168.130.22:5000")) == 1
@@ -121,7 +122,7 @@ async def test_a_weight_out_of_range_is_refused(bench: Bench, weight: int) -> No
 
 async def test_a_node_that_is_gone_is_none_and_cannot_be_set(bench: Bench) -> None:
     node = await node_at(bench, GREEN)
-    bench.remove(GREEN)
+    await bench.remove(GREEN)
     assert await bench.balancer.read_node(node) is None
     assert nodes_of(await bench.balancer.read(), GREEN) == []
     with pytest.raises(Refused):

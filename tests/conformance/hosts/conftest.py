@@ -85,7 +85,6 @@ class Archives:
 class Bench:
     """What a test needs of one kind of host: the ports, a free slot, a release, and what the world does unasked."""
 
-    real = True
     name = "web-1"
 
     def __init__(self, hosts: Hosts, app: str, archives: Archives, store: Callable[[], Store]) -> None:
@@ -93,6 +92,9 @@ class Bench:
         self.app = app
         self.archives = archives
         self.store = store
+        # Of a real host, which is this machine in another guise: what is on its disk.
+        self.home = Path()
+        self.state = Path()
 
     def slot(self) -> Slot:
         with socket.socket() as door:
@@ -220,7 +222,7 @@ StrictModes no
 PasswordAuthentication no
 PermitRootLogin yes
 KexAlgorithms curve25519-sha256
-SetEnv HOME={folder}/home CELADON_STATE_DIR={folder}/state PATH={tools}:/usr/local/bin:/usr/bin:/bin {index}
+SetEnv HOME={folder}/home PATH={tools}:/usr/local/bin:/usr/bin:/bin {index}
 """
 
 
@@ -236,8 +238,7 @@ def sshd(required_program: Part, tmp_path_factory: pytest.TempPathFactory) -> It
     user_key.write_private_key(folder / "user_key")
     (folder / "user_key").chmod(0o600)
     user_key.write_public_key(folder / "authorized_keys")
-    for name in ("home", "state"):
-        (folder / name).mkdir()
+    (folder / "home").mkdir()
     for _ in range(3):
         port = _free_port()
         (folder / "sshd_config").write_text(_sshd_config(folder, port))
@@ -254,11 +255,17 @@ def sshd(required_program: Part, tmp_path_factory: pytest.TempPathFactory) -> It
         f"Host *\n  IdentityFile {folder}/user_key\n  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/none\n"
     )
     yield Sshd(
-        port, folder, folder / "known_hosts", folder / "ssh_config", folder / "home", folder / "state", process.pid
+        port,
+        folder,
+        folder / "known_hosts",
+        folder / "ssh_config",
+        folder / "home",
+        folder / "home/.local/share/celadon",
+        process.pid,
     )
     process.terminate()
     process.wait(10)
-    _end_replicas(folder / "state")
+    _end_replicas(folder / "home/.local/share/celadon")
 
 
 def _end_replicas(state: Path) -> None:
@@ -299,12 +306,12 @@ async def openssh(request: pytest.FixtureRequest, app: str, archives: Archives) 
         ssh_config=sshd.config,
         archive_of=archives.of,
     ) as hosts:
-        yield Bench(hosts, app, archives, lambda: hosts.store(app))
+        bench = Bench(hosts, app, archives, lambda: hosts.store(app))
+        bench.home, bench.state = sshd.home, sshd.state
+        yield bench
 
 
 class MemoryBench(Bench):
-    real = False
-
     @contextmanager
     def occupy(self, slot: Slot) -> Iterator[str]:
         assert isinstance(self.hosts, MemoryHosts)

@@ -42,4 +42,12 @@ def test_a_fingerprint_is_the_one_that_openssh_prints() -> None:
 def test_a_line_that_cannot_be_read_is_refused_with_its_file(tmp_path: Path) -> None:
     (tmp_path / "known_hosts").write_text("one-word\n")
     with pytest.raises(Refused, match="known_hosts"):
-        known_hosts.read_all([tmp_path / "known_hosts"])
+        known_hosts.read_all(tmp_path / "known_hosts", [])
+
+
+def test_a_line_of_the_users_own_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+    good = line("one")
+    (tmp_path / "theirs").write_text(f"one-word\n{good}\n")
+    known = known_hosts.read_all(tmp_path / "none", [tmp_path / "theirs"])
+    [key] = known.match("one", "", None)[0]
+    assert known_hosts.key_line("one", 22, key) == good

@@ -19,7 +19,7 @@ from celadon.core.release import Colour, Release, Slot
 from celadon.core.secret import Secret
 from celadon.ports import Placement
 
-from .conftest import HOSTS_UNDER_TEST, Archives, Bench, Sshd, address_of
+from .conftest import HOSTS_UNDER_TEST, Archives, Bench
 
 SENTINEL = "s3ntinel-7f1c9\nsecond line 'quoted' $(true)"
 
@@ -53,7 +53,7 @@ async def output(bench: Bench, command: Command, stdin: AsyncIterator[bytes] | N
     return code, streams[1], streams[2]
 
 
-async def test_the_environment_is_what_was_asked_and_a_secret_is_nowhere_else(bench: Bench, sshd: Sshd) -> None:
+async def test_the_environment_is_what_was_asked_and_a_secret_is_nowhere_else(bench: Bench) -> None:
     release, slot = bench.release("v3", env=(("PLAIN", "a=b c"),), secrets=(("TOKEN", "f"),)), bench.slot()
     await bench.hosts.put_settings(bench.writ(), release, {"TOKEN": Secret(SENTINEL)})
     await bench.hosts.put_artifact(bench.writ(), release)
@@ -72,7 +72,7 @@ async def test_the_environment_is_what_was_asked_and_a_secret_is_nowhere_else(be
 
     secret = SENTINEL.partition("\n")[0].encode()
     assert command_lines_with(secret) == []
-    [holder] = files_with(secret, sshd.state / bench.app)
+    [holder] = files_with(secret, bench.state / bench.app)
     assert (holder.name, holder.stat().st_mode & 0o777) == ("env", 0o600)
     await bench.hosts.stop(bench.writ(), release.id, slot, 5.0)
 
@@ -244,12 +244,12 @@ async def test_a_replica_survives_the_session_that_started_it(bench: Bench) -> N
     await bench.hosts.stop(bench.writ(), release.id, slot, 5.0)
 
 
-async def test_a_replica_starts_again_with_its_machine_and_a_stopped_one_does_not(bench: Bench, sshd: Sshd) -> None:
+async def test_a_replica_starts_again_with_its_machine_and_a_stopped_one_does_not(bench: Bench) -> None:
     release, slot = bench.release(), bench.slot()
     await bench.deploy(release, slot)
-    boot = sshd.home / ".config/celadon/boot.d" / f"celadon-{bench.app}-{release.id}-{slot.host}-{slot.port}"
+    boot = bench.home / ".config/celadon/boot.d" / f"celadon-{bench.app}-{release.id}-{slot.host}-{slot.port}"
     assert os.access(boot, os.X_OK)
-    power_off(sshd, bench, release, slot)
+    power_off(bench, release, slot)
     assert not (await bench.look(slot, release)).listening
 
     process = await asyncio.create_subprocess_exec(boot)
@@ -259,24 +259,24 @@ async def test_a_replica_starts_again_with_its_machine_and_a_stopped_one_does_no
     assert not boot.exists()
 
 
-def power_off(sshd: Sshd, bench: Bench, release: Release, slot: Slot) -> None:
-    state = supervised(sshd, bench, release, slot)
+def power_off(bench: Bench, release: Release, slot: Slot) -> None:
+    state = supervised(bench, release, slot)
     for name in ("supervisor", "pid"):
         os.kill(state[name], signal.SIGKILL)
     while any(alive(state[name]) for name in ("supervisor", "pid")):
         os.sched_yield()
 
 
-def supervised(sshd: Sshd, bench: Bench, release: Release, slot: Slot) -> dict[str, int]:
+def supervised(bench: Bench, release: Release, slot: Slot) -> dict[str, int]:
     name = f"celadon-{bench.app}-{release.id}-{slot.host}-{slot.port}"
-    found: dict[str, int] = json.loads((sshd.state / bench.app / "replicas" / name / "state.json").read_text())
+    found: dict[str, int] = json.loads((bench.state / bench.app / "replicas" / name / "state.json").read_text())
     return found
 
 
-async def test_a_replica_without_its_supervisor_is_still_ours(bench: Bench, sshd: Sshd) -> None:
+async def test_a_replica_without_its_supervisor_is_still_ours(bench: Bench) -> None:
     release, slot = bench.release(), bench.slot()
     await bench.deploy(release, slot)
-    os.kill(supervised(sshd, bench, release, slot)["supervisor"], signal.SIGKILL)
+    os.kill(supervised(bench, release, slot)["supervisor"], signal.SIGKILL)
     seen = await bench.look(slot, release, probe=True)
     assert seen.replica is not None
     assert (seen.replica.running, seen.foreign) == (True, None)
@@ -286,8 +286,8 @@ async def test_a_replica_without_its_supervisor_is_still_ours(bench: Bench, sshd
     assert not (await bench.look(slot, release)).listening
 
 
-async def test_a_replica_binds_where_the_host_says_its_address_lives(bench: Bench, sshd: Sshd) -> None:
-    file = sshd.home / ".config/celadon/bind"
+async def test_a_replica_binds_where_the_host_says_its_address_lives(bench: Bench) -> None:
+    file = bench.home / ".config/celadon/bind"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("# behind NAT\n192.168.131.7 127.0.0.1\n192.168.131.8 0.0.0.0\n")
     release = bench.release()
@@ -310,7 +310,7 @@ async def test_a_program_that_the_release_has_not_is_named(bench: Bench) -> None
         await bench.hosts.start(bench.writ(), Placement(release, slot, Colour.BLUE, 1))
 
 
-async def test_an_archive_that_is_not_what_it_says_is_not_kept(bench: Bench, sshd: Sshd, archives: Archives) -> None:
+async def test_an_archive_that_is_not_what_it_says_is_not_kept(bench: Bench, archives: Archives) -> None:
     release = bench.release()
     wrong = bench.release(artifact="sha256:" + "0" * 64)
     (await archives.of(wrong)).write_bytes((await archives.of(release)).read_bytes())
@@ -318,7 +318,7 @@ async def test_an_archive_that_is_not_what_it_says_is_not_kept(bench: Bench, ssh
     with pytest.raises(Unavailable, match="sha256:"):
         await bench.hosts.put_artifact(bench.writ(), wrong)
     assert (await bench.look_at_host(bench.slot())).artifacts == frozenset()
-    assert not list((sshd.state / bench.app / "archives").iterdir())
+    assert not list((bench.state / bench.app / "archives").iterdir())
 
 
 async def test_looks_and_fences_do_not_wait_for_an_artifact(bench: Bench, archives: Archives) -> None:
@@ -342,7 +342,7 @@ async def test_looks_and_fences_do_not_wait_for_an_artifact(bench: Bench, archiv
     assert (await bench.look_at_host(bench.slot())).artifacts == {release.artifact}
 
 
-async def test_requirements_are_installed_and_shared_between_releases(bench: Bench, sshd: Sshd) -> None:
+async def test_requirements_are_installed_and_shared_between_releases(bench: Bench) -> None:
     files = {"requirements.txt": "-r base.txt\n", "base.txt": "iniconfig==2.1.0\n", "serve.py": "import iniconfig\n"}
     one = bench.release("v1", artifact=bench.archives.add({**files, "note": "1"}))
     two = bench.release("v2", artifact=bench.archives.add({**files, "note": "2"}))
@@ -350,7 +350,7 @@ async def test_requirements_are_installed_and_shared_between_releases(bench: Ben
     for release in (one, two, other):
         await bench.hosts.put_settings(bench.writ(), release, {})
         await bench.hosts.put_artifact(bench.writ(), release)
-    environments = [entry for entry in (sshd.state / bench.app / "environments").iterdir() if entry.is_dir()]
+    environments = [entry for entry in (bench.state / bench.app / "environments").iterdir() if entry.is_dir()]
     assert len(environments) == 2
     show = "import iniconfig, importlib.metadata as m; print(m.version('iniconfig'))"
     for release, version in ((one, b"2.1.0"), (two, b"2.1.0"), (other, b"2.0.0")):
@@ -358,18 +358,18 @@ async def test_requirements_are_installed_and_shared_between_releases(bench: Ben
         assert await output(bench, command) == (0, version + b"\n", b"")
 
     await bench.hosts.prune(bench.writ(), frozenset({two.id}))
-    assert len([entry for entry in (sshd.state / bench.app / "environments").iterdir() if entry.is_dir()]) == 1
+    assert len([entry for entry in (bench.state / bench.app / "environments").iterdir() if entry.is_dir()]) == 1
     assert (await bench.look_at_host(bench.slot())).artifacts == {two.artifact}
 
 
-async def test_requirements_that_cannot_be_had_leave_nothing(bench: Bench, sshd: Sshd) -> None:
+async def test_requirements_that_cannot_be_had_leave_nothing(bench: Bench) -> None:
     release = bench.release(artifact=bench.archives.add({"requirements.txt": "./no-such-folder\n", "serve.py": ""}))
     await bench.hosts.put_settings(bench.writ(), release, {})
     with pytest.raises(Refused, match="uv failed") as caught:
         await bench.hosts.put_artifact(bench.writ(), release)
     assert "no-such-folder" in "\n".join(caught.value.details)
     assert (await bench.look_at_host(bench.slot())).artifacts == frozenset()
-    assert not [entry for entry in (sshd.state / bench.app / "environments").iterdir() if entry.is_dir()]
+    assert not [entry for entry in (bench.state / bench.app / "environments").iterdir() if entry.is_dir()]
 
 
 async def test_a_command_has_its_streams_and_its_exit_code(bench: Bench) -> None:
@@ -399,6 +399,25 @@ async def test_a_command_may_write_more_than_anyone_holds(bench: Bench) -> None:
 
     code = await ssh(bench).run(bench.name, Command(("python3", "-c", script)), take=slowly)
     assert (code, received) == (0, 80 * 65536)
+
+
+async def test_a_reader_that_pauses_loses_nothing(bench: Bench) -> None:
+    received = b""
+
+    async def take(_stream: int, data: bytes) -> None:
+        nonlocal received
+        if not received:
+            await asyncio.sleep(2.5)  # longer than the agent waits for a silent pipe
+        received += data
+
+    script = "import sys\nfor n in range(40): sys.stdout.write(str(n % 10) * 65536)"
+    assert await ssh(bench).run(bench.name, Command(("python3", "-c", script)), take=take) == 0
+    assert len(received) == 40 * 65536
+
+
+async def test_a_daemon_that_a_command_leaves_does_not_hold_its_answer(bench: Bench) -> None:
+    script = "import os, time\nprint('done', flush=True)\nif os.fork() == 0: os.setsid(); time.sleep(8)"
+    assert await output(bench, Command(("python3", "-c", script))) == (0, b"done\n", b"")
 
 
 async def test_a_command_can_have_a_terminal(bench: Bench) -> None:
@@ -461,18 +480,11 @@ async def test_requests_are_counted_by_what_they_do(bench: Bench) -> None:
     assert ssh(bench).count_operations["start"] == 1
 
 
-async def test_the_agent_leaves_with_its_deployer(bench: Bench, sshd: Sshd) -> None:
-    async with SshHosts(
-        [address_of(sshd)], known_hosts=sshd.known_hosts, home="web-1", ssh_config=sshd.config
-    ) as hosts:
-        pids: list[int] = []
-
-        async def take(_stream: int, data: bytes) -> None:
-            pids.append(int(data))
-
-        await hosts.run("web-1", Command(("python3", "-c", "import os; print(os.getppid())")), take=take)
-        assert alive(pids[0])
-    await ended(pids[0])
+async def test_the_agent_leaves_with_its_deployer(bench: Bench) -> None:
+    _, out, _ = await output(bench, Command(("python3", "-c", "import os; print(os.getppid())")))
+    assert alive(int(out))
+    await ssh(bench).close()
+    await ended(int(out))
 
 
 def test_nothing_is_in_the_agents_command_line() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from linode_api4 import ApiError, LinodeClient, NodeBalancer, NodeBalancerNode
-from linode_api4.objects import Event, Firewall, Image, Instance, NodeBalancerConfig, Region, SSHKey, Type
+from linode_api4.objects import Disk, Event, Firewall, Image, Instance, NodeBalancerConfig, Region, SSHKey, Type
 from tests.lab.api.running import DEADLINE_SECONDS, KEY, QUICK, RunningLab, lab_in_a_thread
 
 from celadon.lab.api.app import Options
@@ -116,6 +116,13 @@ def test_rebuild_configs_and_disks(client: LinodeClient) -> None:
     assert config.save()
     assert config.delete()
     assert not list(instance.volumes())
+    swap = next(disk for disk in instance.disks if disk.filesystem == "swap")
+    assert swap.delete()
+    disk = instance.disk_create(size=256, label="data", filesystem="ext4")
+    disk.label = "data-2"
+    assert disk.save()
+    assert Disk(client, disk.id, instance.id).label == "data-2"
+    assert disk.delete()
 
 
 def test_events_can_be_waited_for(client: LinodeClient) -> None:

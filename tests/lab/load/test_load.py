@@ -9,7 +9,7 @@ from tests.adapters.servers import HANG, http, scripted, serving
 from tests.lab.load.app import LoadedApp, seen
 
 from celadon.core.errors import Refused, Unavailable
-from celadon.lab.load import Load, _Gaps
+from celadon.lab.load import Load
 from celadon.lab.load_kinds import MIX, Plan
 from celadon.lab.load_report import Counts, Report
 
@@ -50,10 +50,10 @@ async def test_the_same_seed_is_the_same_load(url: str) -> None:
 
 async def test_requests_go_out_on_the_clock_while_nobody_answers(app: LoadedApp, url: str) -> None:
     app.never_answer = True
-    report = await run(url, count=30, mix={"new": 1}, deadline=0.5)
+    report = await run(url, count=30, mix={"new": 1}, deadline=1.5)
     assert app.requests == 30
     assert report.total == Counts(sent=30, failed=30)
-    assert report.failures[0].reason == "no answer in 0.5 s"
+    assert report.failures[0].reason == "no answer in 1.5 s"
 
 
 async def test_new_connections_are_new_and_kept_ones_are_kept(app: LoadedApp, url: str) -> None:
@@ -62,7 +62,7 @@ async def test_new_connections_are_new_and_kept_ones_are_kept(app: LoadedApp, ur
     app.connections.clear()
     report = await run(url, count=15, rate=20.0, mix={"keep": 1})
     assert report.total == Counts(sent=15, ok=15)
-    assert len(app.connections) < 8
+    assert len(app.connections) < 15
 
 
 async def test_an_answer_that_says_close_ends_a_kept_connection() -> None:
@@ -167,11 +167,13 @@ async def test_a_websocket_echo_is_checked(app: LoadedApp, url: str) -> None:
     assert report.failures[0].reason == "after 0 of 3 messages: another message came back"
 
 
-async def test_no_websocket_there_is_a_failure_not_a_cut() -> None:
-    async with scripted([http("200 OK", b"no")]) as server:
+@pytest.mark.parametrize("status", ["200 OK", "101 Switching Protocols"])
+async def test_no_websocket_there_is_a_failure_not_a_cut(status: str) -> None:
+    answer = f"HTTP/1.1 {status}\r\nSec-WebSocket-Accept: of another\r\n\r\n".encode()
+    async with scripted([answer]) as server:
         report = await run(server.url, count=1, mix={"ws": 1})
     assert report.total == Counts(sent=1, failed=1)
-    assert report.failures[0].reason == "no WebSocket: status 200"
+    assert report.failures[0].reason == f"no WebSocket: status {status[:3]}"
 
 
 async def test_acts_hold_the_requests_that_were_due_in_them(app: LoadedApp, url: str) -> None:
@@ -225,22 +227,6 @@ async def test_latency_is_measured_from_when_a_request_was_due(url: str) -> None
     assert 0 < act.p50 <= act.p99 <= act.latency.worst
 
 
-def test_the_longest_gap_survives_forgetting() -> None:
-    kept, forgetting = _Gaps(5.0), _Gaps(5.0)
-    due = [0.0, 1.0, 4.0, 4.5, 9.0, 9.5, 20.0, 20.5, 21.0]
-    late = due[3], due[7]
-    for number, each in enumerate(each for each in due if each not in late):
-        kept.add(each)
-        forgetting.add(each)
-        if number > 3:
-            forgetting.fold(each)
-    for each in late[1:]:
-        kept.add(each)
-        forgetting.add(each)
-    assert kept.longest() == forgetting.longest() == 10.5
-    assert len(forgetting._due) < len(kept._due)
-
-
 @pytest.mark.parametrize("changes", [{"mix": {"ftp": 1}}, {"mix": {"new": 0}}, {"rate": 0.0}, {"paths": {"x": "/"}}])
 def test_a_load_that_makes_no_sense_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(Refused):
@@ -254,5 +240,5 @@ async def test_a_door_that_is_none_is_refused(url: str) -> None:
 
 
 async def test_a_name_that_does_not_exist_is_unavailable() -> None:
-    with pytest.raises(Unavailable, match=r"nowhere\.invalid"):
-        await Load(Plan(url="http://nowhere.invalid")).start()
+    with pytest.raises(Unavailable, match=r"a\.\.b"):  # no name at all: nothing is asked of the network
+        await Load(Plan(url="http://a..b")).start()

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from celadon.core.errors import CeladonError
+from celadon.core.errors import CeladonError, Refused
 from celadon.lab import parts
 from celadon.lab.api.faults import Armed, Fault, Faults
 from celadon.lab.api.gate import Gate, answered, failure
@@ -39,7 +39,7 @@ class InstanceFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Admin:
-    """`turned` hears of new switches."""
+    """`changed` is told when the account was changed from here."""
 
     def __init__(
         self,
@@ -48,14 +48,14 @@ class Admin:
         plane: parts.DataPlane,
         machines: parts.Machines,
         faults: Faults,
-        turned: Callable[[Switches], Awaitable[None]],
+        changed: Callable[[], Awaitable[None]],
     ) -> None:
         self._gate = gate
         self._account = account
         self._plane = plane
         self._machines = machines
         self._faults = faults
-        self._turned = turned
+        self._changed = changed
 
     def routes(self) -> list[Route]:
         table: list[tuple[str, str, Callable[[Request], Awaitable[Any]]]] = [
@@ -91,6 +91,9 @@ class Admin:
         instance = self._account.find(Instance, request.path_params["id"])
         fault = await _read(request, InstanceFault)
         await self._machines.fault(instance.id, fault.kind)
+        if fault.kind == "die" and instance.status == "running":
+            self._account.amend(instance, {"status": "offline", "updated": self._account.stamp()})
+            await self._changed()
         return {}
 
     async def switches(self, _: Request) -> Json:
@@ -100,7 +103,8 @@ class Admin:
         """Partial: switches that are left out stay."""
         now = self._account.state.switches
         body = msgspec.json.decode(await request.body(), type=dict[str, Any])
-        await self._turned(msgspec.convert({**_plain(now), **body}, type=Switches))
+        self._account.turn(msgspec.convert({**_plain(now), **body}, type=Switches))
+        await self._changed()
         return _plain(self._account.state.switches)
 
     async def list_faults(self, _: Request) -> list[Json]:
@@ -134,7 +138,7 @@ class Admin:
             raise Problem("A token with all scopes is needed", status=403)
 
     def _instance(self, instance: Instance) -> Json:
-        """SSH details only once there is a machine: a new instance is still being made."""
+        """SSH details only while there is a machine: a new instance is still being made."""
         view: Json = {
             "id": instance.id,
             "label": instance.label,
@@ -144,9 +148,11 @@ class Admin:
             "ssh_port": None,
             "host_key": None,
         }
-        if instance.status != "provisioning":
+        try:
             view["ssh_port"] = self._machines.ssh_port(instance.id)
             view["host_key"] = self._machines.host_key(instance.id)
+        except Refused:
+            return view
         return view
 
     def _balancer(self, balancer: Balancer) -> Json:

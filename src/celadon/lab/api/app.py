@@ -56,7 +56,8 @@ def open_account(
 ) -> Account:
     """The account that the file holds, or a new one. `token` is let in with all scopes.
 
-    A kept account keeps its own address block: its objects have addresses of it.
+    A kept account keeps its own address block, whatever `block` is: its objects have addresses of it. So claim the
+    block with `blocks.claim_for`.
     """
     state = file.load() or State(block=block)
     account = Account(state if switches is None else msgspec.structs.replace(state, switches=switches), clock)
@@ -78,22 +79,24 @@ def create_app(
     Plane and machines are used, not owned: whoever made them closes them after the application has ended.
     """
     file = file or StateFile(None)
-    runner = Runner(account, plane, machines, options.timing, lambda: file.save(account.state))
+
+    async def keep() -> None:
+        await file.save(account.state)
+
+    runner = Runner(account, plane, machines, options.timing, keep)
     faults = Faults(account.clock)
 
     async def spread() -> None:
-        await file.save(account.state)
+        await keep()
         await runner.settle()
 
-    async def turned(switches: Switches) -> None:
-        account.turn(switches)
-        on_switches(switches)
-        await file.save(account.state)
+    async def changed_by_admin() -> None:
+        on_switches(account.state.switches)
+        await keep()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        on_switches(account.state.switches)
-        await file.save(account.state)
+        await changed_by_admin()
         await runner.start()
         try:
             yield
@@ -101,7 +104,7 @@ def create_app(
             await runner.close()
 
     gate = Gate(account, plane, Rates(account.clock, options.rate_scale), faults, spread)
-    admin = Admin(gate, account, plane, machines, faults, turned)
+    admin = Admin(gate, account, plane, machines, faults, changed_by_admin)
     routes = [_route(gate, endpoint) for endpoint in ENDPOINTS]
     mounts: list[BaseRoute] = [Mount(version, routes=routes) for version in VERSIONS]
     return Starlette(

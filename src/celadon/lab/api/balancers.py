@@ -2,8 +2,8 @@
 
 from celadon.lab.api.endpoint import Call, Endpoint, Json, shown
 from celadon.lab.api.firewalls import firewall_view
-from celadon.lab.world import balancers, firewalls
-from celadon.lab.world.balancers import REDACTED
+from celadon.lab.world import balancers, balancing, configs, firewalls, nodes
+from celadon.lab.world.configs import REDACTED
 from celadon.lab.world.objects import Balancer, BalancerVpc, Config, Lock, Node
 from celadon.lab.world.problems import NotFound, Problem
 
@@ -27,7 +27,7 @@ def balancer_view(call: Call, balancer: Balancer) -> Json:
 
 
 def config_view(call: Call, config: Config) -> Json:
-    nodes = balancers.nodes_of(call.state, config.id)
+    nodes = balancing.nodes_of(call.state, config.id)
     up = sum(call.status_of(node.id) == "UP" for node in nodes)
     secret = REDACTED if config.protocol == "https" else None
     return {
@@ -111,56 +111,56 @@ def view_vpc(call: Call) -> Json:
 
 def list_configs(call: Call) -> list[Json]:
     balancer = call.find(Balancer, "balancer")
-    return [config_view(call, config) for config in balancers.configs_of(call.state, balancer.id)]
+    return [config_view(call, config) for config in balancing.configs_of(call.state, balancer.id)]
 
 
 def create_config(call: Call) -> Json:
-    config = balancers.create_config(call.account, call.id("balancer"), call.body)
+    config = configs.create(call.account, call.id("balancer"), call.body)
     return config_view(call.after(), config)
 
 
 def view_config(call: Call) -> Json:
-    return config_view(call, balancers.config_of(call.state, call.id("balancer"), call.id("config")))
+    return config_view(call, balancing.config_of(call.state, call.id("balancer"), call.id("config")))
 
 
 def update_config(call: Call) -> Json:
-    config = balancers.update_config(call.account, call.id("balancer"), call.id("config"), call.body)
+    config = configs.update(call.account, call.id("balancer"), call.id("config"), call.body)
     return config_view(call.after(), config)
 
 
 def delete_config(call: Call) -> Json:
-    balancers.delete_config(call.account, call.id("balancer"), call.id("config"))
+    configs.delete(call.account, call.id("balancer"), call.id("config"))
     return {}
 
 
 def rebuild_config(call: Call) -> Json:
     """The answer is the config without its nodes (recorded)."""
-    config = balancers.rebuild_config(call.account, call.id("balancer"), call.id("config"), call.body)
+    config = configs.rebuild(call.account, call.id("balancer"), call.id("config"), call.body)
     return config_view(call.after(), config)
 
 
 def list_nodes(call: Call) -> list[Json]:
-    config = balancers.config_of(call.state, call.id("balancer"), call.id("config"))
-    return [node_view(call, node) for node in balancers.nodes_of(call.state, config.id)]
+    config = balancing.config_of(call.state, call.id("balancer"), call.id("config"))
+    return [node_view(call, node) for node in balancing.nodes_of(call.state, config.id)]
 
 
 def create_node(call: Call) -> Json:
-    node = balancers.create_node(call.account, call.id("balancer"), call.id("config"), call.body)
+    node = nodes.create(call.account, call.id("balancer"), call.id("config"), call.body)
     return node_view(call, node)
 
 
 def view_node(call: Call) -> Json:
     ids = call.id("balancer"), call.id("config"), call.id("node")
-    return node_view(call, balancers.node_of(call.state, *ids))
+    return node_view(call, balancing.node_of(call.state, *ids))
 
 
 def update_node(call: Call) -> Json:
     ids = call.id("balancer"), call.id("config"), call.id("node")
-    return node_view(call, balancers.update_node(call.account, *ids, call.body))
+    return node_view(call, nodes.update(call.account, *ids, call.body))
 
 
 def delete_node(call: Call) -> Json:
-    balancers.delete_node(call.account, call.id("balancer"), call.id("config"), call.id("node"))
+    nodes.delete(call.account, call.id("balancer"), call.id("config"), call.id("node"))
     return {}
 
 

@@ -1,7 +1,7 @@
 """One mechanism that checks request bodies against the facts of the OpenAPI specification.
 
-Unknown fields are ignored, read-only ones (left out of the facts) too, and `null` counts as not sent, because that
-is what Go clients send for an empty list.
+Unknown fields are ignored, read-only ones (left out of the facts) too. Where the facts do not allow `null` it counts
+as not sent, because that is what Go clients send for an empty list.
 """
 
 import re
@@ -62,12 +62,14 @@ def _fields(known: Json, body: Json, where: str) -> Json:
     return {
         name: _value(known[name], value, f"{where}{name}")
         for name, value in body.items()
-        if name in known and value is not None
+        if name in known and (value is not None or known[name].get("nullable"))
     }
 
 
 def _value(facts: Json, value: Any, where: str) -> Any:
     kind = facts.get("type")
+    if value is None and facts.get("nullable"):
+        return None
     if kind and (not isinstance(value, KINDS[kind]) or (isinstance(value, bool) and kind != "boolean")):
         raise Problem(f"Must be of type {kind.title()}", where)
     if isinstance(value, str):

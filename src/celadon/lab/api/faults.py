@@ -23,7 +23,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     kind: Kind
     method: str = "*"
-    path: str = "*"  # as fnmatch has it, without the version: /nodebalancers/*/configs
+    path: str = "*"  # as fnmatch has it (`*` crosses slashes), without the version: /nodebalancers/*/configs
     count: Annotated[int, msgspec.Meta(ge=1)] = 1  # `stale` counts seconds instead
     skip: Annotated[int, msgspec.Meta(ge=0)] = 0  # matching requests that pass before the first is met
     status: Literal[429, 500, 502, 503] = 500

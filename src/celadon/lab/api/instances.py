@@ -6,14 +6,14 @@ from celadon.lab.api.balancers import balancer_view
 from celadon.lab.api.endpoint import Call, Endpoint, Json, shown
 from celadon.lab.api.firewalls import firewall_view
 from celadon.lab.facts import catalogue
-from celadon.lab.world import firewalls, instances
+from celadon.lab.world import firewalls, instance_parts, instances
 from celadon.lab.world.account import State
 from celadon.lab.world.objects import Balancer, Disk, Instance, InstanceConfig, JobKind, Lock, Node
 from celadon.lab.world.problems import NotFound, Problem
 
 INSTANCE = "/linode/instances/{instance:int}"
 CONFIG, DISK = "/configs/{config:int}", "/disks/{disk:int}"
-HIDDEN = ("user_data", "authorized_keys", "backups_enabled")
+HIDDEN = ("rdns", "user_data", "authorized_keys", "backups_enabled")
 
 
 def instance_view(state: State, instance: Instance) -> Json:
@@ -45,7 +45,7 @@ def instance_view(state: State, instance: Instance) -> Json:
 def address_view(state: State, instance: Instance, address: str) -> Json:
     public = address != instance.private_address
     network, _, _ = address.rpartition(".")
-    interfaces = [each for config in instances.configs_of(state, instance.id) for each in config.interfaces]
+    interfaces = [each for config in instance_parts.configs_of(state, instance.id) for each in config.interfaces]
     in_vpc = next((each for each in interfaces if each["ipv4"] and each["ipv4"].get("nat_1_1")), None)
     nat = None
     if in_vpc and address == instance.ipv4[0]:
@@ -57,7 +57,7 @@ def address_view(state: State, instance: Instance, address: str) -> Json:
         "prefix": 24 if public else 17,
         "type": "ipv4",
         "public": public,
-        "rdns": f"{address}.ip.linodeusercontent.com" if public else None,
+        "rdns": instance.rdns.get(address, f"{address}.ip.linodeusercontent.com") if public else None,
         "linode_id": instance.id,
         "interface_id": None,
         "region": instance.region,
@@ -111,7 +111,7 @@ def _vpc_addresses(state: State, instance: Instance) -> list[Json]:
             "prefix": 24,
             "subnet_mask": "255.255.255.0",
         }
-        for config in instances.configs_of(state, instance.id)
+        for config in instance_parts.configs_of(state, instance.id)
         for interface in config.interfaces
         if interface["ipv4"]
     ]
@@ -169,7 +169,7 @@ def add_address(call: Call) -> Json:
     linode_id = call.id("instance")
     if call.body["type"] != "ipv4":
         raise Problem("Must be one of ipv4", "type")
-    address = instances.add_address(call.account, linode_id, public=call.body["public"])
+    address = instance_parts.add_address(call.account, linode_id, public=call.body["public"])
     state = call.account.state
     return address_view(state, state.find(Instance, linode_id), address)
 
@@ -182,7 +182,7 @@ def view_address(call: Call) -> Json:
 
 
 def delete_address(call: Call) -> Json:
-    instances.drop_address(call.account, call.id("instance"), call.path["address"])
+    instance_parts.drop_address(call.account, call.id("instance"), call.path["address"])
     return {}
 
 
@@ -201,52 +201,73 @@ def view_any_address(call: Call) -> Json:
     raise NotFound
 
 
+def update_address(call: Call) -> Json:
+    address = call.path["address"]
+    instance = instance_parts.set_rdns(call.account, call.id("instance"), address, call.body.get("rdns"))
+    return address_view(call.account.state, instance, address)
+
+
+def update_any_address(call: Call) -> Json:
+    address = call.path["address"]
+    linode_id = view_any_address(call)["linode_id"]
+    instance = instance_parts.set_rdns(call.account, linode_id, address, call.body.get("rdns"))
+    return address_view(call.account.state, instance, address)
+
+
+def backups(*, enabled: bool) -> Callable[[Call], Json]:
+    def answer(call: Call) -> Json:
+        call.account.amend(call.account.find(Instance, call.id("instance")), {"backups_enabled": enabled})
+        return {}
+
+    return answer
+
+
 def list_configs(call: Call) -> list[Json]:
     instance = call.find(Instance, "instance")
-    return [config_view(config) for config in instances.configs_of(call.state, instance.id)]
+    return [config_view(config) for config in instance_parts.configs_of(call.state, instance.id)]
 
 
 def create_config(call: Call) -> Json:
-    return config_view(instances.add_config(call.account, call.id("instance"), call.body))
+    return config_view(instance_parts.add_config(call.account, call.id("instance"), call.body))
 
 
 def view_config(call: Call) -> Json:
     ids = call.id("instance"), call.id("config")
-    return config_view(instances.part_of(call.state, InstanceConfig, *ids))
+    return config_view(instance_parts.part_of(call.state, InstanceConfig, *ids))
 
 
 def update_config(call: Call) -> Json:
     ids = call.id("instance"), call.id("config")
-    return config_view(instances.update_config(call.account, *ids, call.body))
+    return config_view(instance_parts.update_config(call.account, *ids, call.body))
 
 
 def delete_config(call: Call) -> Json:
     ids = call.id("instance"), call.id("config")
-    call.account.drop(instances.part_of(call.account.state, InstanceConfig, *ids))
+    call.account.drop(instance_parts.part_of(call.account.state, InstanceConfig, *ids))
     return {}
 
 
 def list_disks(call: Call) -> list[Json]:
     instance = call.find(Instance, "instance")
-    return [disk_view(disk) for disk in instances.disks_of(call.state, instance.id)]
+    return [disk_view(disk) for disk in instance_parts.disks_of(call.state, instance.id)]
 
 
 def create_disk(call: Call) -> Json:
-    return disk_view(instances.add_disk(call.account, call.id("instance"), call.body))
+    return disk_view(instance_parts.add_disk(call.account, call.id("instance"), call.body))
 
 
 def view_disk(call: Call) -> Json:
-    return disk_view(instances.part_of(call.state, Disk, call.id("instance"), call.id("disk")))
+    return disk_view(instance_parts.part_of(call.state, Disk, call.id("instance"), call.id("disk")))
 
 
 def update_disk(call: Call) -> Json:
-    disk = instances.part_of(call.account.state, Disk, call.id("instance"), call.id("disk"))
+    disk = instance_parts.part_of(call.account.state, Disk, call.id("instance"), call.id("disk"))
     changes = {"label": call.body["label"]} if call.body.get("label") else {}
     return disk_view(call.account.amend(disk, changes))
 
 
 def delete_disk(call: Call) -> Json:
-    instances.delete_disk(call.account, call.id("instance"), call.id("disk"))
+    instance_parts.delete_disk(call.account, call.id("instance"), call.id("disk"))
     return {}
 
 
@@ -259,6 +280,11 @@ def list_balancers(call: Call) -> list[Json]:
     instance = call.find(Instance, "instance")
     ids = {node.nodebalancer_id for node in call.state.all(Node) if node.address.rpartition(":")[0] in instance.ipv4}
     return [balancer_view(call, balancer) for balancer in call.state.all(Balancer) if balancer.id in ids]
+
+
+def list_databases(_: Call) -> list[Json]:
+    """The lab has none; the provider asks before it removes a subnet."""
+    return []
 
 
 def list_nothing(call: Call) -> list[Json]:
@@ -280,7 +306,10 @@ ENDPOINTS = (
     Endpoint("GET", f"{INSTANCE}/ips", "linodes", list_addresses),
     Endpoint("POST", f"{INSTANCE}/ips", "linodes", add_address),
     Endpoint("GET", f"{INSTANCE}/ips/{{address}}", "linodes", view_address),
+    Endpoint("PUT", f"{INSTANCE}/ips/{{address}}", "linodes", update_address),
     Endpoint("DELETE", f"{INSTANCE}/ips/{{address}}", "linodes", delete_address),
+    Endpoint("POST", f"{INSTANCE}/backups/enable", "linodes", backups(enabled=True)),
+    Endpoint("POST", f"{INSTANCE}/backups/cancel", "linodes", backups(enabled=False)),
     Endpoint("GET", f"{INSTANCE}/configs", "linodes", list_configs, "list"),
     Endpoint("POST", f"{INSTANCE}/configs", "linodes", create_config),
     Endpoint("GET", f"{INSTANCE}{CONFIG}", "linodes", view_config),
@@ -296,4 +325,6 @@ ENDPOINTS = (
     Endpoint("GET", f"{INSTANCE}/volumes", "linodes", list_nothing, "list"),
     Endpoint("GET", "/networking/ips", "ips", list_all_addresses, "list"),
     Endpoint("GET", "/networking/ips/{address}", "ips", view_any_address),
+    Endpoint("PUT", "/networking/ips/{address}", "ips", update_any_address),
+    Endpoint("GET", "/databases/instances", "databases", list_databases, "list"),
 )

@@ -36,10 +36,13 @@ class QuietServer(uvicorn.Server):
 class Served:
     """A running API. `url` has no version in it, as `LINODE_URL` wants it."""
 
-    def __init__(self, url: str, server: uvicorn.Server, task: asyncio.Task[None]) -> None:
+    def __init__(
+        self, url: str, server: uvicorn.Server, task: asyncio.Task[None], resources: contextlib.AsyncExitStack
+    ) -> None:
         self.url = url
         self._server = server
         self._task = task
+        self._resources = resources
 
     async def close(self) -> None:
         """Open requests get a second; then the connections are cut."""
@@ -48,36 +51,44 @@ class Served:
         if not done:
             self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        await self._resources.aclose()
 
 
 async def serve(app: Starlette, host: str = "127.0.0.1", port: int = 0) -> Served:
     """Returns when requests are answered. Port 0: the kernel chooses. Raises Refused for any address but loopback."""
     refuse_public(host)
-    listening = _listen(host, port)
-    bound = cast("tuple[str, int]", listening.getsockname())[1]
-    config = uvicorn.Config(
-        app,
-        http=Droppable,
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=1,
-    )
-    server = QuietServer(config)
-    task = asyncio.create_task(server.serve(sockets=[listening]), name="lab api")
-    deadline = asyncio.get_running_loop().time() + START_SECONDS
-    while not server.started:
-        if task.done():
-            listening.close()
-            raise Unavailable("the lab's API did not start", hint="its log says why") from task.exception()
-        if asyncio.get_running_loop().time() > deadline:
-            task.cancel()
-            listening.close()
-            raise Unavailable(f"the lab's API did not start within {START_SECONDS:g} s")
-        await asyncio.sleep(0.005)
-    return Served(f"http://{host}:{bound}", server, task)
+    async with contextlib.AsyncExitStack() as resources:
+        listening = resources.enter_context(contextlib.closing(_listen(host, port)))
+        # Entered here and not by uvicorn, which would end the whole program where this fails.
+        await resources.enter_async_context(app.router.lifespan_context(app))
+        config = uvicorn.Config(
+            app,
+            http=Droppable,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+        server = QuietServer(config)
+        task = asyncio.create_task(server.serve(sockets=[listening]), name="lab api")
+        await _started(server, task)
+        bound = cast("tuple[str, int]", listening.getsockname())[1]
+        shown = f"[{host}]" if ":" in host else host
+        return Served(f"http://{shown}:{bound}", server, task, resources.pop_all())
+
+
+async def _started(server: uvicorn.Server, task: asyncio.Task[None]) -> None:
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has no event for it
+                await asyncio.sleep(0.002)
+    except TimeoutError:
+        task.cancel()
+        raise Unavailable(f"the lab's API did not start within {START_SECONDS:g} s") from None
+    if task.done():
+        raise Unavailable("the lab's API did not start", hint="its log says why") from task.exception()
 
 
 def refuse_public(host: str) -> None:

@@ -43,7 +43,7 @@ from celadon.lab.world.problems import NotFound
 T = TypeVar("T", bound=Item)
 
 FIRST_ID = 100_001
-EVENTS_KEPT = 2_000  # Linode keeps 90 days; a lab's state file is written at every change
+EVENTS_KEPT = 1_000  # Linode keeps 90 days; a lab's state file is written at every change
 
 
 class State(msgspec.Struct, frozen=True):

@@ -34,6 +34,7 @@ class Instance(Item, frozen=True, kw_only=True):
     host_uuid: str
     tags: tuple[str, ...] = ()
     group: str = ""
+    rdns: dict[str, str] = {}  # by address; others have the name that Linode gives
     user_data: str = ""  # as it was sent: base64
     authorized_keys: tuple[str, ...] = ()
     watchdog_enabled: bool = True

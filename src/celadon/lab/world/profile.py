@@ -9,7 +9,7 @@ from celadon.lab.world.objects import Json, SshKey, Token
 from celadon.lab.world.problems import Problem
 
 ALL_SCOPES = "*"
-SCOPES = ("account", "domains", "events", "firewall", "images", "ips", "linodes", "nodebalancers", "vpc")
+SCOPES = ("account", "databases", "domains", "events", "firewall", "images", "ips", "linodes", "nodebalancers", "vpc")
 LEVELS = ("read_only", "read_write")
 KEY = re.compile(r"(ssh-(rsa|dss|ed25519)|ecdsa-sha2-nistp\d+|sk-[\w-]+@openssh\.com) [A-Za-z0-9+/=]{32,}( .*)?")
 

@@ -1,0 +1,54 @@
+"""kill -9 at every effect of a blue-green deploy, and the same command again elsewhere: the same end, nothing lost."""
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from tests.end_to_end.acts import done, load_on, nodes, page, play, stage_with, unharmed
+
+from celadon.cli.stage import Ran, Stage
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+WORDS = ("deploy", "--yes")
+SHARES = 2  # tests that share the effects out, so that two cores can work on them
+
+
+async def deploy_until(stage: Stage, version: str, count: int, when: str) -> Ran:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.end_to_end.killed", str(count), when, "deploy", version, "--yes",
+        cwd=stage.project,
+        env=stage.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(process.communicate(), 180)
+    return Ran(process.returncode or 0, out.decode(), err.decode())
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("share", range(SHARES))
+def test_killed_at_every_effect(share: int, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with stage_with(tmp_path) as stage, load_on(stage, 40, seconds=880) as load:
+            await stage.release("v2")
+            whole = done(await deploy_until(stage, "v2", 10**6, "before"))
+            found = re.search(r"effects: (\d+)", whole.err)
+            assert found is not None
+            effects = int(found[1])
+            assert effects > 12  # settings, archive, start, warm-up on two hosts; nodes raised and lowered; stops
+            for count in range(1 + share, effects + 1, SHARES):
+                when = ("before", "after")[count // SHARES % 2]
+                version = f"v{count + 2}-{when}"
+                await stage.release(version)
+                killed = await deploy_until(stage, version, count, when)
+                assert killed.exit == -9, killed.err[-2000:]
+                done(await stage.celadon("deploy", version, "--yes", cwd=stage.elsewhere()))
+                assert f"Version: {version}!" in await page(stage), f"after a kill {when} effect {count}"
+                modes = await nodes(stage)
+                assert {mode: len(labels) for mode, labels in modes.items()} == {"accept": 2, "reject": 2}
+            unharmed(await load.stop())
+
+    play(scene)

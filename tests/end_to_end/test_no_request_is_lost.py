@@ -1,0 +1,81 @@
+"""Deploys, rollbacks, aborts and failed releases in a row under an open-loop load: nothing fails, nothing is cut."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.end_to_end.acts import done, load_on, nodes, page, play, stage_with, switch, unharmed
+
+from celadon.cli.stage import Stage
+from celadon.lab.broken import CASES
+
+pytestmark = pytest.mark.slow
+
+
+async def deploy(stage: Stage, version: str) -> None:
+    await stage.release(version)
+    done(await stage.celadon("deploy", version, "--yes"))
+    assert f"Version: {version}!" in await page(stage)
+
+
+async def fail(stage: Stage, version: str, still: str) -> None:
+    await stage.release(version, CASES["crash-at-boot"])
+    done(await stage.celadon("deploy", version, "--yes"), 3)
+    assert f"Version: {still}!" in await page(stage)
+
+
+async def abort_midway(stage: Stage, version: str, still: str) -> None:
+    """Another shell aborts while the deploy is on its way: the deployer itself goes back."""
+    await stage.release(version)
+    deploying = asyncio.create_task(stage.celadon("deploy", version, "--yes", "--hold"))
+    await _until_open(stage, version)
+    done(await stage.celadon("abort"))
+    done(await deploying)
+    assert f"Version: {still}!" in await page(stage)
+
+
+async def roll_back_in_the_bake(stage: Stage, version: str, still: str) -> None:
+    await stage.release(version)
+    done(await stage.celadon("deploy", version, "--yes", "--until", "commit"))
+    done(await stage.celadon("rollback"))
+    assert f"Version: {still}!" in await page(stage)
+
+
+async def roll_back_later(stage: Stage, to: str) -> None:
+    done(await stage.celadon("rollback", "--yes"))
+    assert f"Version: {to}!" in await page(stage)
+
+
+async def _until_open(stage: Stage, version: str) -> None:
+    for _ in range(200):
+        ran = await stage.celadon("status", "--json")
+        if version in ran.out and '"rollout":null' not in ran.out.replace(" ", ""):
+            return
+        await asyncio.sleep(0.2)
+    raise AssertionError("the rollout did not open")
+
+
+@pytest.mark.parametrize(("delay", "backups_checked"), [(0.0, True), (2.0, False)], ids=["at-once", "two-seconds-late"])
+def test_ten_operations_in_a_row(delay: float, *, backups_checked: bool, tmp_path: Path) -> None:
+    """Two of these make twenty: at both settle delays, and with both answers to what Linode leaves open."""
+
+    async def scene() -> None:
+        async with stage_with(tmp_path) as stage:
+            await switch(stage, mode_delay_seconds=delay, backup_checked=backups_checked)
+            async with load_on(stage, 200) as load:
+                await deploy(stage, "v2")
+                await fail(stage, "v3", still="v2")
+                await deploy(stage, "v4")
+                await roll_back_in_the_bake(stage, "v5", still="v4")
+                await abort_midway(stage, "v6", still="v4")
+                await deploy(stage, "v7")
+                await roll_back_later(stage, to="v4")
+                await fail(stage, "v8", still="v4")
+                await deploy(stage, "v9")
+                await deploy(stage, "v10")
+                unharmed(await load.stop())
+            modes = await nodes(stage)
+            assert len(modes["accept"]) == len(modes["reject"]) == 2
+            assert set(modes) == {"accept", "reject"}
+
+    play(scene)
