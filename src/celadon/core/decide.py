@@ -72,8 +72,13 @@ def note_pause(scene: Scene) -> Decision | None:
 
 
 def protect_users(scene: Scene) -> Decision | None:
-    """A candidate that proves bad is left, before the commit and in the bake alike. Also while paused."""
+    """A candidate that proves bad is left, before the commit and in the bake alike. Also while paused.
+
+    After the commit only where there is something to go back to: a first deploy's candidate is all that users have.
+    """
     if scene.goal is Goal.BACK or scene.journal.retiring_at is not None:
+        return None
+    if scene.journal.committed_at is not None and scene.rollout.stable_colour is None:
         return None
     verdict = judge.candidate(scene)
     if isinstance(verdict, Returning):
@@ -193,7 +198,8 @@ def take_step(scene: Scene) -> Decision | None:
             decision = await_approval(scene, index)
         case SetWeight():
             decision = shift(scene)
-    return decision or Act((Record(StepDone(index=index)),), f"step {index + 1} of {len(scene.rollout.steps)} is done")
+    done = StepDone(index=index, waited=scene.held_for)
+    return decision or Act((Record(done),), f"step {index + 1} of {len(scene.rollout.steps)} is done")
 
 
 def commit(scene: Scene) -> Decision | None:
@@ -221,6 +227,8 @@ def bake(scene: Scene) -> Decision | None:
     weights = scene.rollout.baseline
     stable = [node for node in scene.stable_nodes if node.facts.id in weights]
     targets = {node.facts.id: Target(net, weights[node.facts.id]) for node in stable}
+    if net is Mode.REJECT:
+        targets = {node.facts.id: traffic.OFF for node in stable}  # as the shift left them: nothing to ask
     keep = {node.facts.id: Target(Mode.ACCEPT, FULL_WEIGHT) for node in scene.candidate_nodes}
     if (decision := traffic.move(scene, keep | targets)) is not None:
         return decision

@@ -8,7 +8,8 @@ from celadon.core.action import Action
 from celadon.core.intent import Intent, Rollout, Timing
 from celadon.core.journal import EMPTY, Journal, Target
 from celadon.core.observed import HostSight, Mode, NodeSight, PublicSight, SlotSight
-from celadon.core.release import Colour, Instant, Slot
+from celadon.core.release import Colour, Instant, Seconds, Slot
+from celadon.core.strategy import Approve
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +150,16 @@ class Scene:
                 return self.rollout.stable_slots
             case _:
                 return ()
+
+    @property
+    def held_for(self) -> Seconds:
+        """How long the present step has waited for a person, everything else being ready: no deadline counts it."""
+        journal, steps = self.journal, self.rollout.steps
+        if journal.steps_done >= len(steps) or not isinstance(steps[journal.steps_done], Approve):
+            return 0.0
+        if journal.step_at is None or journal.warmed_at is None:
+            return 0.0
+        return max(0.0, self.now - max(journal.step_at, journal.warmed_at))
 
     @property
     def has_traffic(self) -> bool:
