@@ -31,6 +31,7 @@ class Promises(Guard):
         self.frozen = False  # a process that sleeps hears nothing
         self.asked_back_at: float | None = None
         self.paused_at: float | None = None
+        self.edited_at: float | None = None
         self.held = False
         self.raised = False  # a candidate node was asked to accept
         self.committed = False
@@ -66,8 +67,11 @@ class Promises(Guard):
     def _read_journal(self) -> None:
         journal = self.world.journals.get(1, [])
         for raw in journal[self._read :]:
-            kind = msgspec.json.decode(raw)["type"]
-            if kind == "Committed":
+            event = msgspec.json.decode(raw)
+            kind = event["type"]
+            if kind == "Asked" and event["address"] in self.green:
+                self.raised = True
+            elif kind == "Committed":
                 self.committed = True
             elif kind == "Retiring" and self.retiring_at is None:
                 self.retiring_at = self.world.now
@@ -92,12 +96,12 @@ class Promises(Guard):
                 world.broke(f"no weight before probed: there is nothing in {slot.key}")
         elif replica.ready_at > world.now and not replica.restarts:
             world.broke(f"no weight before probed: {slot.key} is not ready")
+        self._read_journal()
         if not self.raised:
             if self.held:
                 world.broke("traffic moved while a person held it")
             if self.paused_at is not None and world.now > self.paused_at + HEARD and not self.frozen:
                 world.broke("traffic moved while paused")
-        self.raised = True
 
     def _serves(self, node: Node) -> bool:
         return (
@@ -163,7 +167,8 @@ class Promises(Guard):
         wanted = {(port, slot.node_address) for slot in slots for port in world.ports}
         if winner is Colour.BLUE and self.first:
             wanted = set()
-        if serving != wanted:
+        edited_late = self.edited_at is not None and self.edited_at > world.now - HEARD
+        if serving != wanted and not edited_late:
             world.broke(f"{result}, yet {sorted(serving)} serve")
         loser = {key for colour in Colour if colour is not winner for key in (s.key for s in world.slots[colour])}
         for host in world.hosts.values():

@@ -242,6 +242,7 @@ class _Story:
         serving = [n for n in self.world.takers(nodes[0].port) if n.address != address]
         if serving:
             self.world.excused = self.world.excused or "a node was taken out by hand"
+            self.promises.edited_at = self.world.now
             self.world.apply(nodes[0].id, Mode.REJECT, 1)
 
     def _pause(self, paused: bool) -> None:  # noqa: FBT001 - one of two callbacks of the same shape

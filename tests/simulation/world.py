@@ -74,6 +74,7 @@ class Node:
     up: bool | None = False
     streak: int = 0
     calls: int = 0
+    was_net: bool = False  # raised from backup, and not yet found well where backups are not checked
 
 
 class SimWorld:
@@ -152,6 +153,7 @@ class SimWorld:
             if mode is Mode.REJECT:
                 node.up, node.streak = False, 0
             elif node.applied is Mode.REJECT or (self.unchecked_backups and node.applied is Mode.BACKUP is not mode):
+                node.was_net = node.applied is Mode.BACKUP
                 node.up, node.streak = None, 0
             node.applied, node.applied_weight = mode, weight
 
@@ -161,7 +163,7 @@ class SimWorld:
             return
         node.streak = max(1, node.streak + 1) if well else min(-1, node.streak - 1)
         if node.streak >= TRIES:
-            node.up = True
+            node.up, node.was_net = True, False
         elif node.streak <= -TRIES:
             node.up = False
 
@@ -215,7 +217,10 @@ class SimWorld:
 
     def _nobody(self, port: int) -> None:
         down = [node for node in self.nodes.values() if node.port == port and node.applied is Mode.ACCEPT]
-        if any(self._died_by_itself(node) for node in down):
+        net = [node for node in down if node.was_net and self.is_ready(self.by_address[node.address])]
+        if len(net) > 1:
+            self.lost.append(f"{self.now:.1f} port {port}: the whole net was raised at once")
+        elif any(self._died_by_itself(node) for node in down):
             self.harmed += 1  # a release that dies while it serves takes its requests with it
         else:
             self.lost.append(f"{self.now:.1f} port {port}: no node is UP")

@@ -72,8 +72,13 @@ def note_pause(scene: Scene) -> Decision | None:
 
 
 def protect_users(scene: Scene) -> Decision | None:
-    """A candidate that proves bad is left, before the commit and in the bake alike. Also while paused."""
+    """A candidate that proves bad is left, before the commit and in the bake alike. Also while paused.
+
+    After the commit only where there is something to go back to: a first deploy's candidate is all that users have.
+    """
     if scene.goal is Goal.BACK or scene.journal.retiring_at is not None:
+        return None
+    if scene.journal.committed_at is not None and scene.rollout.stable_colour is None:
         return None
     verdict = judge.candidate(scene)
     if isinstance(verdict, Returning):
@@ -138,15 +143,21 @@ def start_missing(scene: Scene) -> Decision | None:
     """Before the first traffic: what is missing is started. Later a missing replica is the judge's business."""
     if scene.goal is not Goal.FORWARD or scene.has_traffic:
         return None
-    waits: list[Decision] = []
+    left: list[Stop] = []
     missing: list[Start] = []
+    waits: list[Decision] = []
     for slot in scene.rollout.candidate_slots:
         if _holds_candidate(scene, slot):
             continue
-        if (decision := _leftover(scene, slot)) is None:
+        other = _left_over(scene, slot)
+        if other is None:
             missing.append(Start(slot))
+        elif (decision := _out_and_quiet(scene, slot)) is None:
+            left.append(Stop(slot, other))
         else:
             waits.append(decision)
+    if left:
+        return Act(tuple(left), f"stop what an earlier rollout left in {', '.join(stop.slot.key for stop in left)}")
     if missing:
         return Act(tuple(missing), f"start {', '.join(start.slot.key for start in missing)}")
     return _soonest(waits)
@@ -187,7 +198,8 @@ def take_step(scene: Scene) -> Decision | None:
             decision = await_approval(scene, index)
         case SetWeight():
             decision = shift(scene)
-    return decision or Act((Record(StepDone(index=index)),), f"step {index + 1} of {len(scene.rollout.steps)} is done")
+    done = StepDone(index=index, waited=scene.held_for)
+    return decision or Act((Record(done),), f"step {index + 1} of {len(scene.rollout.steps)} is done")
 
 
 def commit(scene: Scene) -> Decision | None:
@@ -215,6 +227,8 @@ def bake(scene: Scene) -> Decision | None:
     weights = scene.rollout.baseline
     stable = [node for node in scene.stable_nodes if node.facts.id in weights]
     targets = {node.facts.id: Target(net, weights[node.facts.id]) for node in stable}
+    if net is Mode.REJECT:
+        targets = {node.facts.id: traffic.OFF for node in stable}  # as the shift left them: nothing to ask
     keep = {node.facts.id: Target(Mode.ACCEPT, FULL_WEIGHT) for node in scene.candidate_nodes}
     if (decision := traffic.move(scene, keep | targets)) is not None:
         return decision
@@ -310,10 +324,14 @@ def finish(scene: Scene) -> Decision:
 
 
 def _served_by_backup(scene: Scene) -> bool:
-    """No accept node is UP somewhere, and stable is a backup there: users are on the net now."""
-    nodes = scene.candidate_nodes + scene.stable_nodes
-    ports = {node.facts.port for node in scene.stable_nodes if node.facts.mode is Mode.BACKUP}
-    return any(not any(scene.up(node) for node in nodes if node.facts.port == port) for port in ports)
+    """No accept node is UP somewhere, and stable is a backup there: users are on the net now.
+
+    A stable node that was raised out of it counts once it has settled: whether a backup's health is checked is not
+    documented, so its UP may be from before, and the rest of the net must hold until then.
+    """
+    up = {node.facts.port for node in scene.candidate_nodes if scene.up(node)}
+    up |= {node.facts.port for node in scene.stable_nodes if scene.serving(node)}
+    return any(node.facts.mode is Mode.BACKUP and node.facts.port not in up for node in scene.stable_nodes)
 
 
 def _seen_since(scene: Scene, since: Instant | None) -> Decision | None:
@@ -335,7 +353,8 @@ def _leave_backup(
         targets = {node.facts.id: home[node.facts.id] for node in here}
         if traffic.rise_is_late(scene, here):
             continue  # it may be dead: the next one is tried
-        if (decision := traffic.move(scene, targets) or traffic.await_up(scene, here)) is not None:
+        decision = traffic.move(scene, targets) or traffic.await_up(scene, here) or traffic.settle(scene, here)
+        if decision is not None:
             return decision
     return traffic.move(scene, home | off)
 
@@ -445,12 +464,8 @@ def _may_stop(scene: Scene, slot: Slot) -> Decision | None:
     return _drained(scene, slot, nodes, had_traffic=touched)
 
 
-def _leftover(scene: Scene, slot: Slot) -> Decision | None:
-    """Starting over an older replica of ours signals it, so it must be as certainly out as one that retires."""
-    sight = scene.slot(slot)
-    replica = sight.facts.replica if sight is not None else None
-    if replica is None or not replica.running:
-        return None
+def _out_and_quiet(scene: Scene, slot: Slot) -> Decision | None:
+    """What an earlier rollout left is signalled only when it is as certainly out as a stable that retires."""
     nodes = scene.nodes_at(slot)
     return traffic.settle(scene, nodes) or _drained(scene, slot, nodes, had_traffic=True)
 
@@ -468,7 +483,8 @@ def _drained(scene: Scene, slot: Slot, nodes: list[NodeSight], *, had_traffic: b
 
 
 def _drain_until(scene: Scene, nodes: list[NodeSight]) -> Instant:
-    return max((scene.settles_at(node) for node in nodes), default=scene.now) + scene.timing.drain
+    settled = (scene.unchanged_since(node) + scene.timing.settle for node in nodes)
+    return max(settled, default=scene.now) + scene.timing.drain
 
 
 def _abandon(scene: Scene, slot: Slot, deadline: Instant) -> Decision:
@@ -503,6 +519,15 @@ def _soonest(waits: list[Decision]) -> Decision | None:
 
 
 # -- shared questions ----------------------------------------------------------------------------
+
+
+def _left_over(scene: Scene, slot: Slot) -> str | None:
+    """Our own running replica of another release in a candidate's slot: an abandoned one whose host came back."""
+    sight = scene.slot(slot)
+    replica = sight.facts.replica if sight is not None else None
+    if replica is None or not replica.running or replica.release == scene.rollout.candidate.id:
+        return None
+    return replica.release
 
 
 def _holds_candidate(scene: Scene, slot: Slot) -> bool:

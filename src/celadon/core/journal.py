@@ -182,6 +182,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     raised: frozenset[int] = frozenset()  # nodes ever asked to take traffic in this rollout
     started: frozenset[SlotKey] = frozenset()
     warmed: frozenset[tuple[SlotKey, str]] = frozenset()
+    warmed_at: Instant | None = None  # the last warm-up: from here a gate waits for nobody but a person
     started_commands: frozenset[tuple[str, str]] = frozenset()
     commands: dict[tuple[str, str], bool] = {}
     steps_done: int = 0
@@ -228,7 +229,7 @@ def _remember(journal: Journal, event: Event, at: Instant) -> Journal:  # noqa: 
         case Started():
             changes = {"started": journal.started | {event.slot}}
         case Warmed():
-            changes = {"warmed": journal.warmed | {(event.slot, event.replica)}}
+            changes = {"warmed": journal.warmed | {(event.slot, event.replica)}, "warmed_at": at}
         case CommandStarted():
             changes = {"started_commands": journal.started_commands | {(event.kind, event.name)}}
         case CommandFinished():

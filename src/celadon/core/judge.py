@@ -43,7 +43,7 @@ def _out_of_time(scene: Scene) -> str | None:
     opened = scene.journal.opened_at
     if opened is None or scene.journal.paused_at is not None:
         return None
-    used = scene.now - opened - scene.journal.paused_for
+    used = scene.now - opened - scene.journal.paused_for - scene.held_for
     return f"not done within its deadline of {scene.timing.deadline:.0f} s" if used > scene.timing.deadline else None
 
 

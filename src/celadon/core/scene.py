@@ -8,7 +8,8 @@ from celadon.core.action import Action
 from celadon.core.intent import Intent, Rollout, Timing
 from celadon.core.journal import EMPTY, Journal, Target
 from celadon.core.observed import HostSight, Mode, NodeSight, PublicSight, SlotSight
-from celadon.core.release import Colour, Instant, Slot
+from celadon.core.release import Colour, Instant, Seconds, Slot
+from celadon.core.strategy import Approve
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,13 +77,13 @@ class Scene:
     def asked(self, node: NodeSight) -> Target | None:
         return self.journal.asked.get(node.facts.id)
 
-    def settles_at(self, node: NodeSight) -> Instant:
-        """The earliest read that shows it settled. A stale read may hide a change, so the last request counts too."""
-        return max(node.since, self.journal.asked_at.get(node.facts.id, node.since)) + self.timing.settle
-
     def settled(self, node: NodeSight) -> bool:
-        """Read with this mode and weight, and read so again no earlier than the settle time after."""
-        return node.read_at >= self.settles_at(node)
+        """Read as it is since it was last asked for anything, and read so again no earlier than settle after that."""
+        return node.read_at - self.unchanged_since(node) >= self.timing.settle
+
+    def unchanged_since(self, node: NodeSight) -> Instant:
+        """Asking starts the time anew, also for what it shows already: an earlier write may still be on its way."""
+        return max(node.since, self.journal.asked_at.get(node.facts.id, node.since))
 
     def fresh(self, node: NodeSight) -> bool:
         return self.now - node.read_at <= self.timing.fresh
@@ -149,6 +150,16 @@ class Scene:
                 return self.rollout.stable_slots
             case _:
                 return ()
+
+    @property
+    def held_for(self) -> Seconds:
+        """How long the present step has waited for a person, everything else being ready: no deadline counts it."""
+        journal, steps = self.journal, self.rollout.steps
+        if journal.steps_done >= len(steps) or not isinstance(steps[journal.steps_done], Approve):
+            return 0.0
+        if journal.step_at is None or journal.warmed_at is None:
+            return 0.0
+        return max(0.0, self.now - max(journal.step_at, journal.warmed_at))
 
     @property
     def has_traffic(self) -> bool:

@@ -1,0 +1,103 @@
+"""Which colour is live: the whole table. The balancer overrules the journal; ambiguous is an answer."""
+
+import msgspec
+import pytest
+from tests.core.builders import ACCEPT, BACKUP, BLUE, GREEN, NOW, REJECT, Facts
+
+from celadon.core.intent import Intent
+from celadon.core.journal import Committed, Journal
+from celadon.core.live import live
+from celadon.core.observed import Mode, NodeFacts
+from celadon.core.release import Colour
+
+DRAIN = Mode.DRAIN
+Row = tuple[Mode, bool | None]
+
+
+def nodes(blue: list[Row], green: list[Row], *, port: int = 80) -> dict[Colour, list[NodeFacts]]:
+    """One node an address; ports are told apart by the caller."""
+    return {
+        colour: [NodeFacts(port, port, n, "", f"{colour}:{n}", mode, 100, up) for n, (mode, up) in enumerate(rows)]
+        for colour, rows in ((BLUE, blue), (GREEN, green))
+    }
+
+
+@pytest.mark.parametrize(
+    ("blue", "green", "kind", "colour"),
+    [
+        ([(ACCEPT, True)], [(REJECT, False)], "serving", BLUE),
+        ([(ACCEPT, True)], [], "serving", BLUE),
+        ([(ACCEPT, None)], [(REJECT, None)], "serving", BLUE),
+        ([(ACCEPT, True)], [(BACKUP, True)], "serving", BLUE),
+        ([(ACCEPT, True), (ACCEPT, False)], [(BACKUP, True)], "serving", BLUE),
+        ([(ACCEPT, False)], [(BACKUP, True)], "backup", GREEN),
+        ([(ACCEPT, False)], [(BACKUP, False)], "serving", BLUE),
+        ([(ACCEPT, None)], [(BACKUP, True)], "serving", BLUE),
+        ([(ACCEPT, False)], [(REJECT, False)], "serving", BLUE),
+        ([(REJECT, False)], [(BACKUP, True)], "backup", GREEN),
+        ([(BACKUP, True)], [(BACKUP, True)], "ambiguous", None),
+        ([(REJECT, False)], [(REJECT, False)], "none", None),
+        ([(DRAIN, True)], [(REJECT, False)], "none", None),
+        ([], [], "none", None),
+        ([(ACCEPT, True)], [(ACCEPT, True)], "ambiguous", None),
+    ],
+)
+def test_without_an_open_rollout(blue: list[Row], green: list[Row], kind: str, colour: Colour | None) -> None:
+    answer = live(nodes(blue, green), None, None)
+    assert (answer.kind, answer.colour) == (kind, colour)
+    assert answer.because
+
+
+BOTH = nodes([(ACCEPT, True)], [(ACCEPT, True)])
+
+
+@pytest.mark.parametrize(
+    ("stage", "back", "colour"), [("raised", False, BLUE), ("baking", False, GREEN), ("baking", True, BLUE)]
+)
+def test_in_the_middle_of_a_rollout_the_commit_point_decides(stage: str, back: bool, colour: Colour) -> None:  # noqa: FBT001 - a table
+    facts = Facts().at(stage)  # type: ignore[arg-type]
+    if back:
+        facts.back()
+    answer = live(BOTH, facts.intent, facts.journal)
+    assert (answer.kind, answer.colour) == ("serving", colour)
+
+
+def test_the_balancer_overrules_the_journal() -> None:
+    facts = Facts().event(Committed(at=NOW))
+    assert live(nodes([(ACCEPT, True)], [(REJECT, False)]), facts.intent, facts.journal).colour is BLUE
+
+
+def test_a_finished_rollout_settles_nothing() -> None:
+    intent = msgspec.structs.replace(Facts().intent, finished="done")
+    assert live(BOTH, intent, Journal()).kind == "ambiguous"
+
+
+def test_a_first_deploy_has_no_stable_to_name() -> None:
+    facts = Facts(first=True)
+    assert live(BOTH, facts.intent, facts.journal).kind == "ambiguous"
+
+
+def two_ports(
+    first: dict[Colour, list[NodeFacts]], second: dict[Colour, list[NodeFacts]]
+) -> dict[Colour, list[NodeFacts]]:
+    return {colour: first[colour] + second[colour] for colour in (BLUE, GREEN)}
+
+
+BLUE_80, GREEN_443 = nodes([(ACCEPT, True)], []), nodes([], [(ACCEPT, True)], port=443)
+
+
+@pytest.mark.parametrize(
+    ("ports", "intent", "kind", "colour"),
+    [
+        (two_ports(BLUE_80, nodes([(ACCEPT, True)], [], port=443)), Facts().intent, "serving", BLUE),
+        (two_ports(BLUE_80, GREEN_443), None, "ambiguous", None),
+        (two_ports(BLUE_80, GREEN_443), Facts().intent, "ambiguous", None),
+        (two_ports(BLUE_80, nodes([(ACCEPT, True)], [(ACCEPT, True)], port=443)), Facts().intent, "serving", BLUE),
+        (two_ports(BLUE_80, nodes([(REJECT, False)], [], port=443)), None, "ambiguous", None),
+    ],
+)
+def test_ports_that_disagree(
+    ports: dict[Colour, list[NodeFacts]], intent: Intent | None, kind: str, colour: Colour | None
+) -> None:
+    answer = live(ports, intent, Journal() if intent is not None else None)
+    assert (answer.kind, answer.colour) == (kind, colour)
