@@ -1,39 +1,59 @@
-"""One simulated rollout from opening to end, through as many drivers as it takes, and what it did to users."""
+"""One simulated rollout from opening to end: through as many drivers as it takes, and through what befalls them."""
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import msgspec
 
 from celadon.core.errors import CeladonError
-from celadon.core.intent import Health, Intent, Requests, Rollout, Timing, Verify
+from celadon.core.intent import Health, Hook, Intent, Requests, Rollout, Timing, Verify
 from celadon.core.observed import Mode, Probe
 from celadon.core.release import Colour, Release
 from celadon.core.scene import Observed
 from celadon.core.strategy import blue_green
 from celadon.drive.driver import Driver, decode_intent
 from celadon.drive.lease import Lease
-from celadon.ports import World
+from tests.simulation.ports import Faults, Ports
+from tests.simulation.promises import Promises
 from tests.simulation.virtual import run
-from tests.simulation.world import Behaviour, Faults, Ports, SimWorld
+from tests.simulation.world import RATE, Behaviour, SimWorld
 
 TIMING = Timing(
     settle=10.0,
     bake=30.0,
     drain=25.0,
     quiet=2.0,
-    interval=1.0,
+    interval=2.0,
     start_within=60.0,
     up_within=60.0,
     deadline=900.0,
     lease=30.0,
     verify_within=60.0,
-    fresh=6.0,
+    fresh=8.0,
 )
 
 OLD = Release(app="shop", version="v1", artifact="r/shop@sha256:old", runtime="docker")
 NEW = Release(app="shop", version="v2", artifact="r/shop@sha256:new", runtime="docker")
+LEFT = Release(app="shop", version="v0", artifact="r/shop@sha256:left", runtime="docker")
+FOREVER = 40_000.0  # seconds after which a story that has not ended never will
+HALTS = 6  # times that the same command is run again after a driver said that it is stuck
+
+Event = Literal["host", "edit", "home", "freeze", "go_back", "pause", "promote"]
+
+
+@dataclass
+class Happening:
+    """Something that befalls the world at a moment of the story."""
+
+    at: float
+    kind: Event
+    index: int = 0  # which host, or node
+    colour: Colour = Colour.BLUE
+    back_after: float | None = None  # None: never
+    empty: bool = False
 
 
 @dataclass
@@ -46,9 +66,14 @@ class Setting:
     lag: float = 2.0
     shared: bool = False
     first: bool = False
+    unmanaged: bool = False
+    leftover: bool = False
+    unchecked_backups: bool = False
+    hold: bool = False
+    tests: bool = False
     candidate: Behaviour = field(default_factory=Behaviour)
     faults: Faults = field(default_factory=Faults)
-    go_back_at: float | None = None
+    happenings: tuple[Happening, ...] = ()
     drivers: int = 1
     skew: float = 0.0
 
@@ -57,23 +82,20 @@ class Setting:
 class Outcome:
     result: str
     world: SimWorld
+    promises: Promises
     drivers: int
     seconds: float
     trace: list[str]
 
+    @property
+    def broken(self) -> list[str]:
+        return self.world.broken
+
 
 def draw(seed: int) -> Setting:
     chance = random.Random(seed)
-    candidate = chance.choice(
-        [Behaviour()] * 5
-        + [
-            Behaviour(ready_after=1e9),
-            Behaviour(dies_after=5.0),
-            Behaviour(dies_after=60.0),
-            Behaviour(fails=0.3),
-            Behaviour(ready_after=20.0),
-        ]
-    )
+    good = [Behaviour()] * 5
+    bad = [Behaviour(ready_after=1e9), Behaviour(dies_after=5.0), Behaviour(dies_after=60.0), Behaviour(fails=0.3)]
     faults = Faults(
         crash=chance.choice([0.0, 0.001, 0.005, 0.02]),
         refuse=chance.choice([0.0, 0.0, 0.1]),
@@ -81,135 +103,237 @@ def draw(seed: int) -> Setting:
         host_silent=chance.choice([0.0, 0.0, 0.05]),
         stale_read=chance.choice([0.0, 0.3]),
         late_put=chance.choice([0.0, 0.1]),
+        uncounted=chance.choice([0.0, 0.0, 0.0, 0.2]),
     )
+    colours = chance.choice([1, 2, 3])
+    hold = chance.random() < 0.1
     return Setting(
         seed=seed,
-        colours=chance.choice([1, 2, 3]),
+        colours=colours,
         ports=chance.choice([1, 1, 2]),
         lag=chance.choice([0.0, 2.0, 9.0]),
         shared=chance.random() < 0.3,
         first=chance.random() < 0.15,
-        candidate=candidate,
+        unmanaged=chance.random() < 0.1,
+        leftover=chance.random() < 0.1,
+        unchecked_backups=chance.random() < 0.5,
+        hold=hold,
+        tests=chance.random() < 0.1,
+        candidate=chance.choice([*good, *bad, Behaviour(ready_after=20.0)]),
         faults=faults,
-        go_back_at=chance.choice([None, None, chance.uniform(0, 150)]),
+        happenings=tuple(_befall(chance, colours, hold=hold)),
         drivers=chance.choice([1, 1, 2]),
         skew=chance.choice([0.0, 0.0, 3600.0, -3600.0]),
     )
 
 
+def _befall(chance: random.Random, colours: int, *, hold: bool) -> list[Happening]:
+    happenings = []
+    if chance.random() < 0.33:
+        happenings.append(Happening(chance.uniform(0, 150), "go_back"))
+    if chance.random() < 0.15:
+        back = chance.choice([None, 20.0, 90.0])
+        colour, empty = chance.choice(list(Colour)), chance.random() < 0.5
+        index, at = chance.randrange(colours), chance.uniform(0, 150)
+        happenings.append(Happening(at, "host", index=index, colour=colour, back_after=back, empty=empty))
+    if chance.random() < 0.1:
+        happenings.append(Happening(chance.uniform(0, 150), "edit", index=chance.randrange(colours)))
+    if chance.random() < 0.1:
+        happenings.append(Happening(chance.uniform(0, 150), "home", back_after=chance.choice([5.0, 25.0, 100.0])))
+    if chance.random() < 0.1:
+        happenings.append(Happening(chance.uniform(0, 150), "freeze", back_after=chance.uniform(5.0, 100.0)))
+    if chance.random() < 0.1:
+        happenings.append(Happening(chance.uniform(0, 100), "pause", back_after=chance.uniform(5.0, 200.0)))
+    if hold:
+        happenings.append(Happening(chance.uniform(0, 1200), "promote"))
+    return happenings
+
+
 def tell(setting: Setting, *, trace: bool = False) -> Outcome:
-    return run(_tell(setting, trace=trace))  # type: ignore[no-any-return]
+    outcome: Outcome = run(_Story(setting, trace=trace).tell())
+    return outcome
 
 
-async def _tell(setting: Setting, *, trace: bool) -> Outcome:
-    world = SimWorld(setting.seed, colours=setting.colours, ports=setting.ports, lag=setting.lag, shared=setting.shared)
-    world.drain = TIMING.drain
-    world.behaviours[NEW.id] = setting.candidate
-    if not setting.first:
-        world.serve_from(Colour.BLUE, OLD)
-    world.intent = msgspec.json.encode(_open(world, setting))
-    world.faults = setting.faults
-    rate = 0.0 if setting.first else 10.0
-    physics = asyncio.get_running_loop().create_task(world.physics(tick=0.5, rate=rate))
-    watch = asyncio.get_running_loop().create_task(_watch(world, setting))
-    lines: list[str] = []
-    began = world.now
-    try:
-        result, drivers = await _drive_to_the_end(world, setting, lines if trace else None)
-    finally:
-        for task in (physics, watch):
-            task.cancel()
-    if physics.done() and not physics.cancelled() and physics.exception() is not None:
-        raise physics.exception()  # type: ignore[misc]
-    return Outcome(result, world, drivers, world.now - began, lines)
+class _Story:
+    def __init__(self, setting: Setting, *, trace: bool) -> None:
+        self.setting = setting
+        self.trace = trace
+        self.lines: list[str] = []
+        self.drivers = 0
+        self.faults = setting.faults
+        self.living: list[Ports] = []
+
+    async def tell(self) -> Outcome:
+        setting = self.setting
+        self.world = world = SimWorld(
+            setting.seed, colours=setting.colours, ports=setting.ports, lag=setting.lag, shared=setting.shared
+        )
+        world.drain = TIMING.drain
+        world.unchecked_backups = setting.unchecked_backups
+        world.behaviours[NEW.id] = setting.candidate
+        began = world.now
+        if setting.leftover:
+            world.serve_from(Colour.GREEN, LEFT, mode=Mode.REJECT)
+            for node in world.nodes.values():
+                if node.address in {slot.node_address for slot in world.slots[Colour.GREEN]}:
+                    node.up, node.applied = True, Mode.ACCEPT  # a person took it out a moment ago
+                    node.changes.append((world.now + world.random.uniform(0, world.lag), Mode.REJECT, 1))
+        if not setting.first:
+            world.serve_from(Colour.BLUE, OLD)
+        intent = _open(world, setting)
+        world.intent = msgspec.json.encode(intent)
+        self.promises = Promises(world, intent)
+        self.promises.held = setting.hold
+        if setting.leftover:
+            self.promises.allowed.add(LEFT.id)
+        if not setting.first:
+            self.promises.allowed.add(OLD.id)  # also where Celadon did not start it
+        loop = asyncio.get_running_loop()
+        physics = loop.create_task(world.physics(rate=0.0 if setting.first else RATE))
+        for happening in setting.happenings:
+            loop.call_later(happening.at, self._befall, happening)
+        try:
+            result = await self._drive_to_the_end()
+        finally:
+            physics.cancel()
+        if physics.done() and not physics.cancelled() and (error := physics.exception()) is not None:
+            raise error
+        world.random.seed(setting.seed)
+        self.promises.after(result, bad=setting.candidate.fails > 0 and not setting.first)
+        return Outcome(result, world, self.promises, self.drivers, world.now - began, self.lines)
+
+    # -- what befalls it ---------------------------------------------------------------------------
+
+    def _befall(self, happening: Happening) -> None:
+        self._say(f"HAPPENS {happening}")
+        match happening.kind:
+            case "host":
+                self._host(happening)
+            case "edit":
+                self._edit(happening)
+            case "home":
+                self._for_a_while(happening, lambda lost: setattr(self.world, "home_lost", lost))
+            case "freeze":
+                self.promises.frozen = True
+                for ports in self.living:
+                    ports.freeze(happening.back_after or 0.0)
+            case "go_back":
+                self.promises.asked_back_at = self.world.now
+                self._ask(lambda requests: msgspec.structs.replace(requests, go_back="an operator", paused=False))
+            case "pause":
+                self._for_a_while(happening, self._pause)
+            case "promote":
+                self.promises.held = False
+                self._ask(lambda requests: msgspec.structs.replace(requests, promotions=requests.promotions + 1))
+
+    def _host(self, happening: Happening) -> None:
+        slots = self.world.slots[happening.colour]
+        name = slots[happening.index].host
+        self.world.excused = self.world.excused or f"{name} died"
+        self.world.kill_host(name)
+        if happening.back_after is not None:
+            loop = asyncio.get_running_loop()
+            loop.call_later(happening.back_after, lambda: self.world.boot_host(name, empty=happening.empty))
+
+    def _edit(self, happening: Happening) -> None:
+        """Somebody takes one of several nodes out by hand, on one port only: the ports diverge."""
+        address = self.world.slots[Colour.BLUE][happening.index].node_address
+        nodes = [node for node in self.world.nodes.values() if node.address == address]
+        serving = [n for n in self.world.takers(nodes[0].port) if n.address != address]
+        if serving:
+            self.world.excused = self.world.excused or "a node was taken out by hand"
+            self.world.apply(nodes[0].id, Mode.REJECT, 1)
+
+    def _pause(self, paused: bool) -> None:  # noqa: FBT001 - one of two callbacks of the same shape
+        self.promises.paused_at = self.world.now if paused else None
+        self._ask(lambda requests: msgspec.structs.replace(requests, paused=paused and not requests.go_back))
+
+    def _for_a_while(self, happening: Happening, switch: Callable[[bool], None]) -> None:
+        switch(True)
+        asyncio.get_running_loop().call_later(happening.back_after or 0.0, switch, False)
+
+    def _ask(self, change: Callable[[Requests], Requests]) -> None:
+        intent = decode_intent(self.world.intent)
+        if intent is not None and not intent.finished:
+            changed = msgspec.structs.replace(intent, requests=change(intent.requests))
+            self.world.intent = msgspec.json.encode(changed)
+
+    # -- who drives it -----------------------------------------------------------------------------
+
+    async def _drive_to_the_end(self) -> str:
+        give_up, halts = self.world.now + FOREVER, 0
+        while self.world.now < give_up:
+            self.drivers += 1
+            self.living = []
+            side_by_side = [asyncio.create_task(self._one_driver(n)) for n in range(self.setting.drivers)]
+            results = await asyncio.gather(*side_by_side)
+            stored = decode_intent(self.world.intent)
+            if stored is not None and stored.finished:
+                return stored.finished
+            halts += "halted" in results
+            if halts > HALTS:
+                return "halted"
+            if self.drivers > 60:
+                self.faults = Faults()  # once faults stop, every rollout ends
+            await asyncio.sleep(1.0)
+        return "never"
+
+    async def _one_driver(self, number: int) -> str:
+        name = f"driver-{self.drivers}-{number}"
+        ports = Ports(self.world, faults=self.faults, skew=self.setting.skew if number else 0.0)
+        ports.guard = self.promises
+        ports.process = asyncio.current_task()
+        self.living.append(ports)
+        lease = Lease(ports, ports, name, TIMING.lease)
+
+        def watch(observed: Observed, intent: Intent, decision: object, now: float) -> None:
+            if self.trace:
+                self._say(f"{name} {decision}")
+
+        try:
+            await lease.take()
+            intent = decode_intent(self.world.intent)
+            assert intent is not None
+            end = None if intent.finished else await Driver(ports.everything(), lease, intent, watch).drive()
+            await lease.release()
+        except asyncio.CancelledError:
+            if not ports.died:
+                raise
+            self._say(f"{name} CRASH {ports.died}")
+            return "crashed"
+        except CeladonError as error:
+            self._say(f"{name} {type(error).__name__} {error}")
+            return "lost"
+        finally:
+            await lease.let_go()  # its process is gone
+        return "halted" if type(end).__name__ == "Halt" else "ended"
+
+    def _say(self, text: str) -> None:
+        if self.trace and (not self.lines or not self.lines[-1].endswith(text)):
+            self.lines.append(f"{self.world.now:8.1f} {text}")
 
 
 def _open(world: SimWorld, setting: Setting) -> Intent:
     stable = {slot.node_address for slot in world.slots[Colour.BLUE]}
     baseline = {n.id: n.weight for n in world.nodes.values() if n.address in stable and n.mode is Mode.ACCEPT}
+    tests = (Hook(name="smoke", command=("smoke",)),) if setting.tests else ()
     rollout = Rollout(
         number=1,
         app="shop",
         kind="deploy",
         candidate=NEW,
         candidate_colour=Colour.GREEN,
-        stable=None if setting.first else OLD,
+        stable=None if setting.first or setting.unmanaged else OLD,
         stable_colour=None if setting.first else Colour.BLUE,
         slots=world.slots,
         ports=world.ports,
         balancer="balancer",
-        steps=blue_green((), hold=False),
+        steps=blue_green(tuple(test.name for test in tests), hold=setting.hold),
         timing=TIMING,
         health=Health(probe=Probe("/", "shop")),
         verify=Verify(url="http://127.0.0.1", passes=1 if not setting.first else 0),
+        tests=tests,
         floor=dict.fromkeys(world.ports, setting.colours),
         baseline=baseline,
     )
     return Intent(rollout=rollout)
-
-
-async def _watch(world: SimWorld, setting: Setting) -> None:
-    """The operator; and the serving floor, at every moment."""
-    began = world.now
-    while True:
-        await asyncio.sleep(0.5)
-        if setting.go_back_at is not None and world.now - began >= setting.go_back_at:
-            intent = decode_intent(world.intent)
-            if intent is not None and not intent.requests.go_back and not intent.finished:
-                world.intent = msgspec.json.encode(
-                    msgspec.structs.replace(intent, requests=Requests(go_back="an operator"))
-                )
-
-
-async def _drive_to_the_end(world: SimWorld, setting: Setting, lines: list[str] | None) -> tuple[str, int]:
-    give_up = world.now + 40_000.0
-    drivers = 0
-    while world.now < give_up:
-        drivers += 1
-        results = await asyncio.gather(
-            *(
-                asyncio.create_task(_one_driver(world, setting, f"driver-{drivers}-{n}", lines))
-                for n in range(setting.drivers)
-            )
-        )
-        stored = decode_intent(world.intent)
-        if stored is not None and stored.finished:
-            return stored.finished, drivers
-        if all(result == "halted" for result in results):
-            return "halted", drivers
-        if drivers > 60:
-            world.faults = Faults()  # once faults stop, every rollout ends
-        await asyncio.sleep(1.0)
-    return "never", drivers
-
-
-async def _one_driver(world: SimWorld, setting: Setting, name: str, lines: list[str] | None) -> str:
-    ports = Ports(world, skew=setting.skew if name.endswith("1") else 0.0)
-    everything = World(ports, ports, ports, ports, ports, ports, ports)
-    lease = Lease(ports, ports, name, TIMING.lease)
-    ports.process = asyncio.current_task()
-
-    def watch(observed: Observed, intent: Intent, decision: object, now: float) -> None:
-        if lines is not None and (not lines or not lines[-1].endswith(str(decision))):
-            lines.append(f"{now:8.1f} {name} {decision}")
-
-    try:
-        await lease.take()
-        intent = decode_intent(world.intent)
-        assert intent is not None
-        if intent.finished:
-            await lease.release()
-            return "finished"
-        end = await Driver(everything, lease, intent, watch).drive()
-        await lease.release()
-    except asyncio.CancelledError:
-        if not ports.died:
-            raise
-        if lines is not None:
-            lines.append(f"{world.now:8.1f} {name} CRASH {ports.died}")
-        return "crashed"
-    except CeladonError as error:
-        if lines is not None:
-            lines.append(f"{world.now:8.1f} {name} {type(error).__name__} {error}")
-        return "lost"
-    return "halted" if type(end).__name__ == "Halt" else "ended"

@@ -19,12 +19,11 @@ from celadon.adapters.host import RegistryLogin, SshHosts
 from celadon.adapters.linode import DEFAULT_URL, LinodeApi
 from celadon.adapters.linode_scopes import NEEDED
 from celadon.adapters.nodebalancer import LinodeBalancer
-from celadon.adapters.registry import Login, Registry
-from celadon.adapters.source import Source
 from celadon.adapters.ssh import HostAddress
 from celadon.cli import inventory, pace
 from celadon.cli.app import Connected, Known, Need
 from celadon.cli.inventory import Inventory
+from celadon.cli.releases import Releases, login_of
 from celadon.cli.vault import Vault, open_vault
 from celadon.config.model import Config
 from celadon.config.project import Project
@@ -32,7 +31,7 @@ from celadon.core.action import Decision
 from celadon.core.errors import Refused, Unavailable
 from celadon.core.intent import Health, Hook, Intent, Verify
 from celadon.core.observed import BalancerFacts, Mode, NodeFacts, Probe
-from celadon.core.release import Colour, Release, Seconds
+from celadon.core.release import Colour, Seconds
 from celadon.core.scene import Observed
 from celadon.core.secret import Secret
 from celadon.core.wanted import Wanted
@@ -54,8 +53,8 @@ async def connect(project: Project, need: Need, environ: Mapping[str, str]) -> A
         config = found.config
         vault = await _vault(project, config, need, environ)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="celadon-")))
-        source = Source(project.root / config.source, scratch) if config.source is not None else None
-        hosts = await stack.enter_async_context(_hosts(project, found, vault, source, environ))
+        releases = Releases(config, vault, root=project.root, scratch=scratch)
+        hosts = await stack.enter_async_context(_hosts(project, found, vault, releases, environ))
         store = hosts.store(config.app)
         vault.bind(store)
         if need.secrets:
@@ -83,7 +82,7 @@ async def connect(project: Project, need: Need, environ: Mapping[str, str]) -> A
             reach=hosts,
             hosts=_known(project, found),
             scopes=account.scopes,
-            release=_Releases(config, vault, source).make,
+            release=releases.make,
             watched=watchers.add,
             lab=lab,
         )
@@ -165,26 +164,20 @@ async def _vault(project: Project, config: Config, need: Need, environ: Mapping[
 
 
 def _hosts(
-    project: Project, found: Inventory, vault: Vault, source: Source | None, environ: Mapping[str, str]
+    project: Project, found: Inventory, vault: Vault, releases: Releases, environ: Mapping[str, str]
 ) -> SshHosts:
     config = found.config
     ssh_config = environ.get("CELADON_SSH_CONFIG")
-    login = _login(config, vault)
+    login = login_of(config, vault)
     return SshHosts(
         found.addresses,
         known_hosts=project.known_hosts,
         home=found.home,
         ssh_config=Path(ssh_config).expanduser() if ssh_config else None,
         default_user=config.ssh.user,
-        archive_of=source.file_of if source is not None else None,
+        archive_of=releases.archive_of,
         registry=RegistryLogin(login.username, login.password) if login is not None else None,
     )
-
-
-def _login(config: Config, vault: Vault) -> Login | None:
-    if config.registry is None or (password := vault.get(config.registry.password)) is None:
-        return None
-    return Login(config.registry.username, password)
 
 
 def _known(project: Project, found: Inventory) -> tuple[Known, ...]:
@@ -301,39 +294,3 @@ class Watchers:
     def __call__(self, observed: Observed, intent: Intent, decision: Decision, now: float) -> None:
         for watcher in self._all:
             watcher(observed, intent, decision, now)
-
-
-class _Releases:
-    """Makes a release from what was typed: the tag's digest, or the revision's archive, and the settings."""
-
-    def __init__(self, config: Config, vault: Vault, source: Source | None) -> None:
-        self._config = config
-        self._vault = vault
-        self._source = source
-
-    async def make(self, typed: str | None) -> Release:
-        config = self._config
-        if self._source is not None:
-            version, archive = await self._source.archive(typed)
-            artifact = archive.artifact
-        else:
-            version, artifact = await self._image(typed)
-        return Release(
-            app=config.app,
-            version=version,
-            artifact=artifact,
-            runtime=config.runtime,
-            command=config.command,
-            container_port=config.port if config.runtime == "docker" else 0,
-            env=tuple(sorted(config.env.clear.items())),
-            secrets=await self._vault.fingerprints(config.env.secret),
-            stop_timeout=config.rollout.stop_timeout.total_seconds(),
-        )
-
-    async def _image(self, typed: str | None) -> tuple[str, str]:
-        image = self._config.image
-        assert image is not None  # noqa: S101 - a rule of the config: image or source; for the type checker
-        if typed is None:
-            raise Refused("which version?", hint=f"a tag or digest of {image}: celadon deploy v1.1.0")
-        registry = Registry(image.registry, image.repository, _login(self._config, self._vault))
-        return typed, f"{image}@{await registry.digest(typed)}"

@@ -40,8 +40,6 @@ def told(event: Event) -> str:  # noqa: C901, PLR0912 - one case an event
             return f"balancer asked: {address or event.node} {mode.value}, weight {weight}"
         case Started(slot=slot):
             return f"started {slot}"
-        case ActionWorked(action=action):
-            return f"worked at last: {action}"
         case Warmed(slot=slot):
             return f"warmed up {slot}"
         case CommandStarted(kind=kind, name=name):

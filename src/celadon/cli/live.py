@@ -12,8 +12,9 @@ from celadon.cli.figures import safe
 from celadon.cli.output import Output, Style
 from celadon.cli.progress import BACK, Progress, coming, public, stays
 from celadon.cli.view import Line, Picture, draw
-from celadon.core.action import Act, Decision, Finish, Halt, Record
+from celadon.core.action import Act, Action, Decision, Finish, Halt, Record
 from celadon.core.intent import Intent
+from celadon.core.journal import Event
 from celadon.core.scene import Observed
 from celadon.ports import Clock
 
@@ -112,7 +113,7 @@ class Screen:
             later = coming(progress, intent.rollout, back=progress.now in BACK)
             self._say(f"{progress.now}: {decision.because}" + (f" (then {' · '.join(later)})" if later else ""))
         elif _is_event(decision) or not before.now:
-            self._say(f"{progress.now}: {progress.note or decision.because}")
+            self._say(f"{progress.now}: {decision.because}")
 
     def _say(self, text: str) -> None:
         self._said_at = self._now()
@@ -142,20 +143,27 @@ def _is_event(decision: Decision) -> bool:
 
 def events_of(decision: Decision, progress: Progress, *, at: float) -> list[dict[str, Any]]:
     """JSON Lines of one decision: an object an action, or the end."""
-    head: dict[str, Any] = {"step": progress.now, "because": decision.because}
+    rest = {"because": decision.because, "step": progress.now}
     match decision:
         case Act(actions=actions):
             return [
-                {"at": at, "event": _event(action), **head, "data": msgspec.to_builtins(action)} for action in actions
+                {"at": at, "event": snake(type(deed).__name__), **rest, "data": _data(deed)}
+                for deed in map(_deed, actions)
             ]
         case Finish() | Halt():
-            return [{"at": at, "event": snake(type(decision).__name__), **head}]
+            return [{"at": at, "event": snake(type(decision).__name__), **rest}]
         case _:
             return []
 
 
-def _event(action: object) -> str:
-    return snake(type(action.event if isinstance(action, Record) else action).__name__)
+def _deed(action: Action) -> Action | Event:
+    """What is written down is the news, not the writing."""
+    return action.event if isinstance(action, Record) else action
+
+
+def _data(deed: Action | Event) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(deed)
+    return {name: value for name, value in fields.items() if name not in ("at", "type")}
 
 
 def snake(name: str) -> str:

@@ -6,7 +6,7 @@ Rule 2: none of them can act. They import values only, so they cannot even try.
 Read RULES first: it is the rollout, top to bottom. The first rule with an opinion wins.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from celadon.core import judge, traffic
 from celadon.core.action import (
@@ -100,7 +100,7 @@ def restore_stable(scene: Scene) -> Decision | None:
     away = [node for node in stable if not traffic.in_place(scene, node, home[node.facts.id])]
     if away and _served_by_backup(scene):
         return _leave_backup(scene, stable, home, targets)
-    return traffic.move(scene, home | targets)
+    return traffic.move(scene, home | targets) or _seen_since(scene, scene.journal.returning_at)
 
 
 def run_before_prepare(scene: Scene) -> Decision | None:
@@ -138,10 +138,18 @@ def start_missing(scene: Scene) -> Decision | None:
     """Before the first traffic: what is missing is started. Later a missing replica is the judge's business."""
     if scene.goal is not Goal.FORWARD or scene.has_traffic:
         return None
-    if left := tuple(_left_over(scene)):
-        return Act(left, f"stop what an earlier rollout left in {', '.join(stop.slot.key for stop in left)}")
-    missing = tuple(Start(slot) for slot in scene.rollout.candidate_slots if not _holds_candidate(scene, slot))
-    return Act(missing, f"start {', '.join(start.slot.key for start in missing)}") if missing else None
+    waits: list[Decision] = []
+    missing: list[Start] = []
+    for slot in scene.rollout.candidate_slots:
+        if _holds_candidate(scene, slot):
+            continue
+        if (decision := _leftover(scene, slot)) is None:
+            missing.append(Start(slot))
+        else:
+            waits.append(decision)
+    if missing:
+        return Act(tuple(missing), f"start {', '.join(start.slot.key for start in missing)}")
+    return _soonest(waits)
 
 
 def await_healthy(scene: Scene) -> Decision | None:
@@ -308,6 +316,12 @@ def _served_by_backup(scene: Scene) -> bool:
     return any(not any(scene.up(node) for node in nodes if node.facts.port == port) for port in ports)
 
 
+def _seen_since(scene: Scene, since: Instant | None) -> Decision | None:
+    """That stable serves is said of answers younger than the wish to go back: the balancer overrules what we know."""
+    old = [n for n in scene.candidate_nodes + scene.stable_nodes if since is not None and n.read_at < since]
+    return Look(tuple(node.facts.id for node in old), "does stable still serve?") if old else None
+
+
 def _leave_backup(
     scene: Scene, stable: list[NodeSight], home: traffic.Targets, off: traffic.Targets
 ) -> Decision | None:
@@ -381,11 +395,15 @@ def _verified(scene: Scene) -> Decision | None:
     public = scene.observed.public
     asked = [at for id_, at in scene.journal.asked_at.items() if id_ in scene.observed.nodes]
     since = max(asked, default=scene.journal.opened_at or scene.now)
-    wanted = scene.rollout.verify.passes
-    if public.passes >= wanted and public.since is not None:
+    verify, wanted = scene.rollout.verify, scene.rollout.verify.passes
+    # Answers that nobody signed belong to a run that may have begun before the shift: of these enough must have
+    # come since, which an unbroken run at a known rate shows by its length.
+    enough = wanted / verify.rate + scene.timing.interval
+    began_after = public.since is not None and public.since >= since
+    if public.passes >= wanted and public.since is not None and (began_after or scene.now >= since + enough):
         return None
     if scene.overdue(since, scene.timing.settle + scene.timing.verify_within):
-        reason = f"not verified through {scene.rollout.verify.url}: {public.passes} of {wanted} good answers in a row"
+        reason = f"not verified through {verify.url}: {public.passes} of {wanted} good answers in a row"
         return Act((Record(Returning(reason=reason)),), reason)
     return Wait(None, f"verify through the users' door: {public.passes} of {wanted} good answers in a row")
 
@@ -421,18 +439,36 @@ def _may_stop(scene: Scene, slot: Slot) -> Decision | None:
     on = [node for node in nodes if not scene.off(node)]
     if on:
         return traffic.settle(scene, on) or Wait(None, f"{slot.key} is not out of the balancer")
-    off_since = max((scene.unchanged_since(node) + scene.timing.settle for node in nodes), default=scene.now)
     touched = any(node.facts.id in scene.journal.raised | scene.rollout.baseline.keys() for node in nodes)
-    deadline = off_since + scene.timing.drain
     if not scene.reachable(slot):
-        return _abandon(scene, slot, deadline)
+        return _abandon(scene, slot, _drain_until(scene, nodes))
+    return _drained(scene, slot, nodes, had_traffic=touched)
+
+
+def _leftover(scene: Scene, slot: Slot) -> Decision | None:
+    """Starting over an older replica of ours signals it, so it must be as certainly out as one that retires."""
     sight = scene.slot(slot)
-    quiet = sight is not None and sight.quiet_since is not None
-    quiet = quiet and scene.now >= (sight.quiet_since or 0.0) + scene.timing.quiet if sight is not None else False
-    if touched and not quiet and scene.now < deadline:
+    replica = sight.facts.replica if sight is not None else None
+    if replica is None or not replica.running:
+        return None
+    nodes = scene.nodes_at(slot)
+    return traffic.settle(scene, nodes) or _drained(scene, slot, nodes, had_traffic=True)
+
+
+def _drained(scene: Scene, slot: Slot, nodes: list[NodeSight], *, had_traffic: bool) -> Decision | None:
+    """None once nobody is waiting for an answer from there, or the drain deadline has passed, on fresh answers."""
+    deadline = _drain_until(scene, nodes)
+    sight = scene.slot(slot)
+    since = sight.quiet_since if sight is not None else None
+    quiet = since is not None and scene.now >= since + scene.timing.quiet
+    if had_traffic and not quiet and scene.now < deadline:
         return Wait(deadline, f"drain {slot.key}: {_open(sight)}")
     stale = [node for node in nodes if not scene.fresh(node)]
     return Look(tuple(node.facts.id for node in stale), f"{slot.key}: still out?") if stale else None
+
+
+def _drain_until(scene: Scene, nodes: list[NodeSight]) -> Instant:
+    return max((scene.settles_at(node) for node in nodes), default=scene.now) + scene.timing.drain
 
 
 def _abandon(scene: Scene, slot: Slot, deadline: Instant) -> Decision:
@@ -467,16 +503,6 @@ def _soonest(waits: list[Decision]) -> Decision | None:
 
 
 # -- shared questions ----------------------------------------------------------------------------
-
-
-def _left_over(scene: Scene) -> Iterator[Stop]:
-    """Our own replicas of other releases in the candidate's slots: an abandoned slot whose host came back."""
-    for slot in scene.rollout.candidate_slots:
-        sight = scene.slot(slot)
-        replica = sight.facts.replica if sight is not None else None
-        other = replica is not None and replica.release != scene.rollout.candidate.id
-        if replica is not None and other and replica.running and all(scene.off(n) for n in scene.nodes_at(slot)):
-            yield Stop(slot, replica.release)
 
 
 def _holds_candidate(scene: Scene, slot: Slot) -> bool:

@@ -70,9 +70,10 @@ def _nodes_wrong(scene: Scene) -> str | None:
             return f"port {key[0]} has two nodes for {key[1]}"
         seen.add(key)
     for slot in scene.rollout.candidate_slots:
+        address = slot.node_address
         for port in scene.rollout.ports:
-            if (port, slot.node_address) not in seen:
-                return f"port {port} lost its node for {slot.key} ({slot.node_address})"
+            if (port, address) not in seen:
+                return f"port {port} lost its node for {slot.key} ({address})"
     for node in scene.candidate_nodes:
         asked_at = scene.journal.asked_at.get(node.facts.id)
         late = scene.overdue(asked_at, scene.timing.up_within)
@@ -87,7 +88,7 @@ def _replica(scene: Scene, slot: Slot) -> Returning | Look | None:
         return _lost(scene, slot)
     if sight is None:
         return None
-    if not _was_warm(scene, slot):
+    if slot.key not in scene.warm_slots:
         return _starting(scene, slot, sight)
     if sight.fails >= scene.rollout.health.passes:
         return Returning(reason=f"{slot.key} became unhealthy: {sight.last_failure or 'not running'}")
@@ -120,7 +121,3 @@ def _lost(scene: Scene, slot: Slot) -> Returning | Look | None:
     if stale:
         return Look(stale, f"{slot.host} does not answer: does the balancer call it UP?")
     return gone if all(node.facts.up is False for node in nodes) else None
-
-
-def _was_warm(scene: Scene, slot: Slot) -> bool:
-    return any(key == slot.key for key, _ in scene.journal.warmed)

@@ -2,6 +2,7 @@
 
 import hashlib
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -49,7 +50,7 @@ class Slot(msgspec.Struct, frozen=True, order=True):
         return f"{self.address}:{self.port}"
 
 
-class Release(msgspec.Struct, frozen=True, kw_only=True):
+class Release(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """An artifact pinned by content, plus its settings. Immutable: changed settings are a new release."""
 
     app: str
@@ -64,7 +65,12 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> ReleaseId:
-        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:ID_LENGTH]
+        return _id_of(self)
+
+
+@lru_cache(maxsize=64)  # asked for many times in each decision, about two releases
+def _id_of(release: Release) -> ReleaseId:
+    return hashlib.sha256(msgspec.json.encode(release)).hexdigest()[:ID_LENGTH]
 
 
 def replica_name(app: str, release_id: ReleaseId, slot: Slot) -> str:

@@ -34,6 +34,7 @@ class Scene:
     """Built anew for each decision; cheap, and gone with it."""
 
     __slots__ = (
+        "_at",
         "candidate_nodes",
         "goal",
         "intent",
@@ -43,6 +44,7 @@ class Scene:
         "rollout",
         "stable_nodes",
         "timing",
+        "warm_slots",
     )
 
     def __init__(self, observed: Observed, intent: Intent, now: Instant) -> None:
@@ -56,11 +58,17 @@ class Scene:
         stable = {slot.node_address for slot in self.rollout.stable_slots}
         self.candidate_nodes: list[NodeSight] = []
         self.stable_nodes: list[NodeSight] = []
+        self._at: dict[str, list[NodeSight]] = {}
         for node in observed.nodes.values():
-            if node.facts.address in candidate:
+            address = node.facts.address
+            if address in candidate:
                 self.candidate_nodes.append(node)
-            elif node.facts.address in stable:
+            elif address in stable:
                 self.stable_nodes.append(node)
+            else:
+                continue
+            self._at.setdefault(address, []).append(node)
+        self.warm_slots = {key for key, _ in self.journal.warmed}
         self.goal = choose_goal(self)
 
     # -- nodes ---------------------------------------------------------------------------------
@@ -68,13 +76,13 @@ class Scene:
     def asked(self, node: NodeSight) -> Target | None:
         return self.journal.asked.get(node.facts.id)
 
-    def settled(self, node: NodeSight) -> bool:
-        """Read as it is since it was last asked for anything, and read so again no earlier than settle after that."""
-        return node.read_at - self.unchanged_since(node) >= self.timing.settle
+    def settles_at(self, node: NodeSight) -> Instant:
+        """The earliest read that shows it settled. A stale read may hide a change, so the last request counts too."""
+        return max(node.since, self.journal.asked_at.get(node.facts.id, node.since)) + self.timing.settle
 
-    def unchanged_since(self, node: NodeSight) -> Instant:
-        """Asking starts the time anew, also for what it shows already: an earlier write may still be on its way."""
-        return max(node.since, self.journal.asked_at.get(node.facts.id, node.since))
+    def settled(self, node: NodeSight) -> bool:
+        """Read with this mode and weight, and read so again no earlier than the settle time after."""
+        return node.read_at >= self.settles_at(node)
 
     def fresh(self, node: NodeSight) -> bool:
         return self.now - node.read_at <= self.timing.fresh
@@ -96,8 +104,8 @@ class Scene:
             return False
         if node.facts.id not in self.journal.raised and node.facts.id not in self.rollout.baseline:
             return True
-        asked = self.asked(node)
-        return asked is not None and asked.mode is Mode.REJECT and self.settled(node)
+        asked = self.asked(node)  # None: somebody else took it out, before this rollout asked anything of it
+        return (asked is None or asked.mode is Mode.REJECT) and self.settled(node)
 
     def overdue(self, since: Instant | None, allowed: float) -> bool:
         """More than `allowed` seconds since then, under this driver: time without one is nobody's fault."""
@@ -127,7 +135,7 @@ class Scene:
         return self.now - host.lost_since
 
     def nodes_at(self, slot: Slot) -> list[NodeSight]:
-        return [n for n in self.candidate_nodes + self.stable_nodes if n.facts.address == slot.node_address]
+        return self._at.get(slot.node_address, [])
 
     # -- the rollout ---------------------------------------------------------------------------
 
@@ -144,7 +152,8 @@ class Scene:
 
     @property
     def has_traffic(self) -> bool:
-        return any(node.facts.id in self.journal.raised for node in self.candidate_nodes)
+        raised = self.journal.raised
+        return bool(raised) and any(node.facts.id in raised for node in self.candidate_nodes)
 
     @property
     def live_colour(self) -> Colour | None:

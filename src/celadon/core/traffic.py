@@ -38,10 +38,9 @@ def settle(scene: Scene, nodes: list[NodeSight]) -> Decision | None:
     waiting = [node for node in nodes if not scene.settled(node)]
     if not waiting:
         return None
-    due = min(scene.unchanged_since(node) for node in waiting) + scene.timing.settle
+    due = min(scene.settles_at(node) for node in waiting)
     if scene.now >= due:
-        ready = [n for n in waiting if scene.unchanged_since(n) + scene.timing.settle <= scene.now]
-        return Look(_ids(ready), "is it settled?")
+        return Look(_ids([n for n in waiting if scene.settles_at(n) <= scene.now]), "is it settled?")
     return Wait(due, "settle: the balancer may still act on its last setting")
 
 

@@ -89,6 +89,8 @@ class App:
             if confirm is not None and not await confirm(forecast(opening, scout)):
                 raise Declined("not confirmed")
             await self._add_nodes(opening)
+            if lease.problem is not None:
+                raise lease.problem
             return await self._drive(lease, await self._open(opening, options))
         finally:
             await self._give_back(lease)

@@ -13,7 +13,7 @@ import msgspec
 
 from celadon.core.action import Act, Action, Decision, Finish, Halt, Look, SetNode, Wait
 from celadon.core.decide import decide
-from celadon.core.errors import CeladonError, LeaseLost, NoAnswer, Unavailable
+from celadon.core.errors import CeladonError, LeaseLost, Unavailable
 from celadon.core.evidence import Tally
 from celadon.core.intent import Intent, Rollout
 from celadon.core.journal import Driving, Finished, Opened, Verified
@@ -316,22 +316,19 @@ class Driver:
     # -- the home and the verifier ---------------------------------------------------------------
 
     async def _keep_home(self) -> None:
-        """Say that this driver lives; hear what people want. Ends the drive before the lease can lapse."""
+        """Hear what people want, and whether this driver may still act: the lease renews itself."""
         clock, pause = self._world.clock, min(2.0, self._lease.ttl / 6)
         while self._lost is None:
             await clock.sleep(pause)
             try:
-                await self._lease.renew()
                 stored = decode_intent(await self._world.store.read_intent())
                 if stored is not None and stored.rollout.number == self.rollout.number:
                     self._intent = stored
-            except Unavailable as error:
-                if isinstance(error, LeaseLost):
-                    self._lost = error
-                elif self._lease.remaining <= self._lease.ttl * 0.2:
-                    self._lost = NoAnswer(f"the home does not answer: {error.message}", hint="run it again")
+            except Unavailable:
+                pass  # the lease knows how long the home may be silent
             except Exception as error:  # noqa: BLE001 - raised by the loop
                 self._lost = error
+            self._lost = self._lost or self._lease.problem
             self._wake.set()
 
     def _tally(self) -> None:

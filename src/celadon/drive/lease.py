@@ -5,11 +5,15 @@ monotonic clock, takes the lease with the next fence. The holder itself counts f
 renewal, so it stops before anybody can take over.
 """
 
+import asyncio
+
 import msgspec
 
-from celadon.core.errors import LeaseLost, Unavailable
+from celadon.core.errors import LeaseLost, NoAnswer, Unavailable
 from celadon.core.release import Seconds
 from celadon.ports import Clock, Store
+
+LAST_PART = 0.2  # of the time to live: what is left then is too little to rely on
 
 
 class LeaseFacts(msgspec.Struct, frozen=True):
@@ -43,6 +47,8 @@ class Lease:
         self._facts = LeaseFacts("", 0, 0, 0.0)
         self._renewed_at = clock.now()
         self.taken_over = False
+        self.problem: Exception | None = None  # why it may not be relied on any more
+        self._keeper: asyncio.Task[None] | None = None
 
     @property
     def fence(self) -> int:
@@ -63,6 +69,7 @@ class Lease:
             if free or lapsed:
                 if await self._swap(raw, facts):
                     self.taken_over = not free
+                    self._keeper = asyncio.get_running_loop().create_task(self._keep())
                     return
             else:
                 await self._clock.sleep(min(1.0, self.ttl / 10))
@@ -86,8 +93,34 @@ class Lease:
 
     async def release(self) -> None:
         """Give it back: the next driver need not wait. The fence stays."""
+        await self.let_go()
         facts = msgspec.structs.replace(self._facts, holder="", counter=self._facts.counter + 1)
         await self._store.swap_lease(self._raw, msgspec.json.encode(facts))
+
+    async def let_go(self) -> None:
+        """Renew it no more: it lapses by itself."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+            self._keeper = None
+
+    async def _keep(self) -> None:
+        """From taking to giving back, whatever else is done meanwhile: opening may wait for a person's answer."""
+        try:
+            while self.problem is None:
+                await self._clock.sleep(min(2.0, self.ttl / 6))
+                await self._keep_once()
+        except Exception as error:  # noqa: BLE001 - told to whoever relies on it
+            self.problem = error
+
+    async def _keep_once(self) -> None:
+        try:
+            await self.renew()
+        except LeaseLost as error:
+            self.problem = error
+        except Unavailable as error:
+            if self.remaining <= self.ttl * LAST_PART:
+                self.problem = NoAnswer(f"the home does not answer: {error.message}", hint="run it again")
 
     async def _swap(self, raw: bytes | None, before: LeaseFacts | None) -> bool:
         sent_at = self._clock.now()
