@@ -21,6 +21,7 @@ import msgspec
 
 import celadon
 from celadon.cli.failure import lines
+from celadon.cli.help import usage_name
 from celadon.cli.output import Output, Result, Verdict
 from celadon.cli.words import BY_NAME, EXITS, GLOBAL, SECTIONS, VERBS, Option, Verb
 from celadon.config import parse
@@ -121,8 +122,7 @@ def verbs_page() -> str:
 
 
 def verb_block(verb: Verb) -> str:
-    words = " ".join(("celadon", verb.name, *(argument.shown for argument in verb.arguments)))
-    parts = [f"### `{words}`", sentence(verb.summary) + "."]
+    parts = [f"### `celadon {usage_name(verb)}`", sentence(verb.summary) + "."]
     if verb.more:
         parts.append(verb.more)
     if verb.options:
