@@ -319,8 +319,9 @@ def json_page() -> str:
         f"{listed(DRIVING[1:])} add what `deploy` adds. `served_by` counts good answers by release id; `unproven` are "
         "those of which nobody knows for certain who gave them. `switch_lag_s` is null where it was not measured.",
         "## Lines of a drive",
-        "Each has `at` (UTC, seconds since 1970), `event`, `step` (prepare, probe, shift …), `because`, and in `data` the "
-        "event's own fields. The last line is the object above. `logs` prints lines of `time`, `host`, `release`, `line`.",
+        "Each has `at` (UTC, seconds since 1970), `event`, `step` (prepare, probe, shift …), `because`, and in `data` "
+        "the event's own fields. The last line is the object above. `logs` prints lines of `time`, `host`, `release`, "
+        "`line`.",
         "## Events of a journal",
         "What `history ROLLOUT --json` and `status --follow --json` show: `at`, `event`, `because`, `data`.",
         table(("event", "fields", "means"), events),
