@@ -9,7 +9,6 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,7 +17,7 @@ import msgspec
 
 from celadon.core.errors import Refused, Unavailable
 from celadon.lab.lab import LabFacts, clean, running
-from celadon.lab.processes import Process, end_from_pidfile, gone, send, write_pidfile
+from celadon.lab.processes import Process, end_from_pidfile, gone, look, send, write_pidfile
 
 READY_WITHIN = 30.0  # seconds
 END_WITHIN = 15.0
@@ -40,25 +39,33 @@ def up(root: Path, *, state: Path | None = None) -> LabFacts:
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     clean(root)
     (root / "lab.json").unlink(missing_ok=True)
-    words = [sys.executable, "-m", "celadon.lab.background", str(root)]
-    with (root / "log").open("ab") as log:
-        child = subprocess.Popen(
-            words + ([str(state.absolute())] if state is not None else []),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # Ctrl-C in the shell that started it is not meant for it
-        )
-    write_pidfile(root / MARK, child.pid)
+    pid = _spawn(root, [str(state.absolute())] if state is not None else [])
+    write_pidfile(root / MARK, pid)
     deadline = time.monotonic() + READY_WITHIN
     while not (root / "lab.json").exists():
-        if child.poll() is not None:
+        if look(pid) is None:
             raise Unavailable("the lab ended before it answered", details=_tail(root / "log"))
         if time.monotonic() > deadline:
             end_from_pidfile(root / MARK)
             raise Unavailable(f"the lab did not answer within {READY_WITHIN:g} s", details=_tail(root / "log"))
         time.sleep(0.02)
     return msgspec.json.decode((root / "lab.json").read_bytes(), type=LabFacts)
+
+
+def _spawn(root: Path, state: list[str]) -> int:
+    """A session of its own: Ctrl-C in the shell that started it is not meant for it. It outlives its parent."""
+    log = str(root / "log")
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-m", "celadon.lab.background", str(root), *state],
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
 
 
 def find(root: Path) -> LabFacts | None:
@@ -82,6 +89,8 @@ def down(root: Path) -> bool:
         while not gone(process) and time.monotonic() < deadline:
             time.sleep(0.02)
         end_from_pidfile(root / MARK)
+        with contextlib.suppress(ChildProcessError):  # only whoever started it can and must take note of its end
+            os.waitpid(process.pid, 0)
     clean(root)
     shutil.rmtree(root)
     return True

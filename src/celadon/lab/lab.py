@@ -10,7 +10,7 @@ import msgspec
 
 from celadon.lab.api.app import Options, create_app, open_account
 from celadon.lab.api.serve import serve
-from celadon.lab.blocks import claim_block
+from celadon.lab.blocks import claim_for
 from celadon.lab.machines.loopback import LoopbackMachines
 from celadon.lab.parts import LabPaths
 from celadon.lab.plane.plane import HaproxyPlane
@@ -47,8 +47,8 @@ async def running(
     """
     paths = LabPaths(root)
     clean(root)
-    claim = claim_block(root)
     file = StateFile(state or root / "account.json")
+    claim = claim_for(file, root)
     token = _token(root)
     account = open_account(file, token, claim.block, switches=switches)
     machines = LoopbackMachines(paths)

@@ -32,7 +32,6 @@ class Call(msgspec.Struct, frozen=True):
     body: Json
     status_of: Callable[[int], NodeStatus]
     traffic_of: Callable[[int], tuple[int, int, int]]
-    scopes: str = ALL_SCOPES
 
     def id(self, name: str) -> int:
         return int(self.path[name])

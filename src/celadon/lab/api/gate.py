@@ -73,7 +73,7 @@ class Gate:
             fault = self._faults.meet(request.method, unversioned(request.url.path))
             if fault and fault.fault.kind == "status":
                 return self._refusal(fault, standing, headers)
-            answer = await self._answer(endpoint, request, fault, scopes)
+            answer = await self._answer(endpoint, request, fault)
         except Problem as problem:
             return failure(problem, headers)
         if fault and fault.fault.kind == "lost":
@@ -96,7 +96,7 @@ class Gate:
         """The status of every node now; kept by a fault that makes reads stale."""
         return {node_id: self._plane.status(node_id) for node_id in self._account.state.nodes}
 
-    async def _answer(self, endpoint: Endpoint, request: Request, fault: Armed | None, scopes: str) -> Answer:
+    async def _answer(self, endpoint: Endpoint, request: Request, fault: Armed | None) -> Answer:
         body: Json = {}
         if endpoint.method in ("POST", "PUT"):
             body = bodies.check(endpoint.operation, bodies.parse(await request.body()))
@@ -108,7 +108,6 @@ class Gate:
             body=body,
             status_of=self._plane.status,
             traffic_of=self._plane.totals,
-            scopes=scopes,
         )
         if fault and fault.state:
             call = _stale(call, fault)

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from celadon.lab.switches import Switches
 from celadon.lab.world import locks, nodes
 from celadon.lab.world.account import Account
 from celadon.lab.world.balancing import about, about_config, config_of, configs_of, nodes_of
@@ -74,27 +75,34 @@ def rebuild(account: Account, balancer_id: int, config_id: int, body: Json) -> C
     has_secrets = body.get("ssl_cert") and body.get("ssl_key")
     if protocol == "https" and switches.rebuild_needs_certificate and not has_secrets:
         raise Problem("SSL certificate and key are required for https", "ssl_cert")
-    base = old
-    if switches.rebuild_resets:
-        interval = switches.check_interval_default
-        kept = {"ssl_cert": old.ssl_cert, "ssl_key": old.ssl_key, "protocol": old.protocol, "port": old.port}
-        blank = Config(id=old.id, nodebalancer_id=balancer_id, check_interval=interval)
-        base = msgspec.structs.replace(blank, **kept)
+    base = _reset(old, switches) if switches.rebuild_resets else old
     config = account.put(_changed(account, base, body))
-    named = {node["id"] for node in body["nodes"] if node.get("id")}
-    present = {node.id for node in nodes_of(account.state, config_id)}
-    if named - present:
-        raise Problem(f"Node {min(named - present)} does not belong to this config", "nodes.id")
-    for node in nodes_of(account.state, config_id):
-        if node.id not in named:
-            account.drop(node)
-    for node in body["nodes"]:
-        if node.get("id"):
-            nodes.change(account, account.find(Node, node["id"]), node)
-        else:
-            nodes.create(account, balancer_id, config_id, node)
+    _replace_nodes(account, config, body["nodes"])
     account.note("nodebalancer_config_update", about(balancer), secondary=about_config(config))
     return config
+
+
+def _reset(config: Config, switches: Switches) -> Config:
+    """All defaults but for what makes it this config: port, protocol and what https needs."""
+    blank = Config(id=config.id, nodebalancer_id=config.nodebalancer_id, check_interval=switches.check_interval_default)
+    names = ("port", "protocol", "ssl_cert", "ssl_key", "ssl_commonname", "ssl_fingerprint")
+    return msgspec.structs.replace(blank, **{name: getattr(config, name) for name in names})
+
+
+def _replace_nodes(account: Account, config: Config, wanted: list[Json]) -> None:
+    present = nodes_of(account.state, config.id)
+    named = {node["id"] for node in wanted if node.get("id")}
+    strangers = named - {node.id for node in present}
+    if strangers:
+        raise Problem(f"Node {min(strangers)} does not belong to this config", "nodes.id")
+    for node in present:
+        if node.id not in named:
+            account.drop(node)
+    for body in wanted:
+        if body.get("id"):
+            nodes.change(account, account.find(Node, body["id"]), body)
+        else:
+            nodes.create(account, config.nodebalancer_id, config.id, body)
 
 
 def _changed(account: Account, config: Config, body: Json) -> Config:
