@@ -21,6 +21,7 @@ import msgspec
 
 import celadon
 from celadon.cli.failure import lines
+from celadon.cli.help import usage_name
 from celadon.cli.output import Output, Result, Verdict
 from celadon.cli.words import BY_NAME, EXITS, GLOBAL, SECTIONS, VERBS, Option, Verb
 from celadon.config import parse
@@ -47,13 +48,19 @@ NO_ERRORS = ("celadon.__main__", "celadon.agent", "celadon.cli", "celadon.lab") 
 JSON_KEYS: dict[str, tuple[str, ...]] = {
     "init": ("written", "detected", "warnings"),
     "check": ("checks",),
-    "plan": ("plan_id", "from", "to", "changes", "steps", "seconds"),
-    "deploy": ("rollout", "from", "to", "live_colour", "requests", "failed", "served_by", "switch_lag_s", "cut"),
+    "plan": ("plan_id", "from", "to", "changes", "steps", "seconds", "pace", "warnings"),
+    "deploy": (
+        *("rollout", "from", "to", "live_colour", "requests", "failed"),
+        *("served_by", "switch_lag_s", "cut", "evidence"),
+    ),
     "status": ("live_colour", "stable", "candidate", "slots", "balancer", "rollout", "lease", "as_of"),
     "history": ("rollouts",),
     "history ROLLOUT": ("rollout", "events", "evidence"),
     "hosts": ("hosts", "home"),
+    "logs": ("lines",),
     "config show": ("config", "origins"),
+    "lab up": ("api_url", "instances", "nodebalancer", "limits"),
+    "demo": ("acts", "requests", "failed", "bound", "seconds", "reasons"),
 }
 DRIVING = ("deploy", "promote", "resume", "abort", "rollback")
 
@@ -121,8 +128,7 @@ def verbs_page() -> str:
 
 
 def verb_block(verb: Verb) -> str:
-    words = " ".join(("celadon", verb.name, *(argument.shown for argument in verb.arguments)))
-    parts = [f"### `{words}`", sentence(verb.summary) + "."]
+    parts = [f"### `celadon {usage_name(verb)}`", sentence(verb.summary) + "."]
     if verb.more:
         parts.append(verb.more)
     if verb.options:
@@ -313,9 +319,11 @@ def json_page() -> str:
         f"{listed(DRIVING[1:])} add what `deploy` adds. `served_by` counts good answers by release id; `unproven` are "
         "those of which nobody knows for certain who gave them. `switch_lag_s` is null where it was not measured.",
         "## Lines of a drive",
-        "Each has `at` (UTC, seconds since 1970), `event`, `because`, and the event's own fields in `data`.",
+        "Each has `at` (UTC, seconds since 1970), `event`, `step` (prepare, probe, shift …), `because`, and in `data` "
+        "the event's own fields. The last line is the object above. `logs` prints lines of `time`, `host`, `release`, "
+        "`line`.",
         "## Events of a journal",
-        "What `history ROLLOUT --json` and `status --follow --json` show.",
+        "What `history ROLLOUT --json` and `status --follow --json` show: `at`, `event`, `because`, `data`.",
         table(("event", "fields", "means"), events),
     )
 
@@ -330,13 +338,12 @@ def envelope() -> str:
 
 def made(keys: dict[str, tuple[str, ...]]) -> None:
     """Each key must be one that the command line makes: a string in its code, or a field of a value it shows."""
-    known = set()
+    known: set[str] = set()
     for file in (SOURCE / "cli").rglob("*.py"):
-        known |= {
-            node.value
-            for node in ast.walk(ast.parse(file.read_text("utf-8")))
-            if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        }
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            match node:
+                case ast.Constant(value=str() as text) | ast.AnnAssign(target=ast.Name(id=text)):
+                    known.add(text)
     unknown = {verb: sorted(set(names) - known) for verb, names in keys.items() if set(names) - known}
     if unknown:
         raise SystemExit(f"no code makes these keys of --json: {unknown}")
