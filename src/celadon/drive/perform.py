@@ -1,6 +1,9 @@
 """Carry out one action: what is written down before, the call, what is written down after."""
 
+import asyncio
 from typing import assert_never
+
+import msgspec
 
 from celadon.core.action import (
     Action,
@@ -25,11 +28,12 @@ from celadon.core.journal import (
     CommandStarted,
     Event,
     Pruned,
+    Returning,
     Started,
     Stopped,
     Warmed,
 )
-from celadon.core.release import Release
+from celadon.core.release import Release, Slot
 from celadon.drive.lease import Lease
 from celadon.drive.log import Log
 from celadon.drive.memory import Memory
@@ -38,6 +42,9 @@ from celadon.ports import Placement, WarmUp, World, Writ
 PUT_DEADLINE = 0.4  # of the lease's time to live: a PUT must end, or be given up, well before it lapses
 PUT_SETTLES = 0.4  # of settle: a write whose answer was lost has landed, or never will, before settle is over
 PUT_MARGIN = 0.2
+TAIL_LINES = 12  # of a replica's log, for the message of why its release was left
+TAILS = 2  # replicas: more of the same says no more
+TAIL_WITHIN = 5.0  # seconds
 
 
 class Performer:
@@ -67,9 +74,11 @@ class Performer:
     def _writ(self, host: str) -> Writ:
         return Writ(host, self._rollout.app, self._lease.fence)
 
-    async def _do(self, action: Action) -> None:
+    async def _do(self, action: Action) -> None:  # noqa: C901 - one case an action
         world, candidate = self._world, self._rollout.candidate
         match action:
+            case Record(event=Returning() as returning):
+                await self._log.write(await self._explained(returning))
             case Record(event=event):
                 await self._log.write(event)
             case PutSettings(host=host):
@@ -119,6 +128,30 @@ class Performer:
         await self._log.write(
             CommandFinished(kind=action.kind, name=action.name, ok=result.ok, detail=result.lines[-20:])
         )
+
+    async def _explained(self, returning: Returning) -> Returning:
+        """With the last log lines of what did not work. Going back does not wait for a host that is slow to tell."""
+        if returning.asked_by:
+            return returning
+        sick = [slot for slot in self._rollout.candidate_slots if self._is_sick(slot)]
+        try:
+            async with asyncio.timeout(TAIL_WITHIN):
+                told = await asyncio.gather(*(self._tail(slot) for slot in sick[:TAILS]))
+        except TimeoutError:
+            return returning
+        return msgspec.structs.replace(returning, detail=tuple(line for lines in told for line in lines))
+
+    def _is_sick(self, slot: Slot) -> bool:
+        sight = self._memory.hosts[slot.host].slots.get(slot.key)
+        return sight is not None and sight.facts.replica is not None and (sight.passes == 0 or sight.fails > 0)
+
+    async def _tail(self, slot: Slot) -> tuple[str, ...]:
+        release = self._rollout.candidate.id
+        try:
+            lines = await self._world.hosts.tail(slot.host, self._rollout.app, release, slot, TAIL_LINES)
+        except CeladonError as error:
+            return (f"{slot.key}: its log cannot be read: {error.message}",)
+        return (f"{slot.key}, last lines:", *(f"  | {line[:300]}" for line in lines)) if lines else ()
 
     def _grace(self, release: str) -> float:
         candidate, stable = self._rollout.candidate, self._rollout.stable
