@@ -83,8 +83,14 @@ def test_a_raised_node_that_does_not_come_up_gives_way_to_the_next() -> None:
     assert facts_modes(facts) == {2: ACCEPT}
 
 
+def test_a_lone_net_waits_for_a_candidate_that_may_be_back_in_seconds() -> None:
+    assert isinstance(net(slots=1).decide(), Look | Wait)
+
+
 def test_a_lone_net_stays_until_the_candidate_is_out_of_its_way() -> None:
     facts = net(slots=1)
+    facts.now = NOW + 400
+    facts.is_(GREEN, 0, up=False, read_at=NOW + 399)
     assert facts_modes(facts) == {2: REJECT}
     facts.is_(GREEN, 0, mode=REJECT, weight=1, up=False, asked_at=NOW - 3, read_at=NOW - 1)
     assert facts_modes(facts) == {1: ACCEPT}

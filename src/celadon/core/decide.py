@@ -103,8 +103,12 @@ def restore_stable(scene: Scene) -> Decision | None:
     stable = [node for node in scene.stable_nodes if node.facts.id in scene.rollout.baseline]
     home = {node.facts.id: Target(Mode.ACCEPT, scene.rollout.baseline[node.facts.id]) for node in stable}
     away = [node for node in stable if not traffic.in_place(scene, node, home[node.facts.id])]
-    if away and _served_by_backup(scene):
-        return _leave_backup(scene, stable, home, targets)
+    if away and any(node.facts.mode is Mode.BACKUP for node in stable):
+        # The net is raised all at once only in front of a candidate that serves now: an old answer will not do.
+        if old := tuple(n.facts.id for n in scene.candidate_nodes if scene.up(n) and not scene.fresh(n)):
+            return Look(old, "does the candidate still serve?")
+        if _served_by_backup(scene):
+            return _leave_backup(scene, stable, home, targets)
     return traffic.move(scene, home | targets) or _seen_since(scene, scene.journal.returning_at)
 
 
@@ -329,9 +333,28 @@ def _served_by_backup(scene: Scene) -> bool:
     A stable node that was raised out of it counts once it has settled: whether a backup's health is checked is not
     documented, so its UP may be from before, and the rest of the net must hold until then.
     """
-    up = {node.facts.port for node in scene.candidate_nodes if scene.up(node)}
+    sick = {slot.node_address for slot in scene.rollout.candidate_slots if _is_sick(scene, slot)}
+    up = {node.facts.port for node in scene.candidate_nodes if scene.up(node) and node.facts.address not in sick}
     up |= {node.facts.port for node in scene.stable_nodes if scene.serving(node)}
     return any(node.facts.mode is Mode.BACKUP and node.facts.port not in up for node in scene.stable_nodes)
+
+
+def _leave_lone_backup(scene: Scene, home: traffic.Targets, off: traffic.Targets) -> Decision | None:
+    """A lone backup holds everything, so it moves beside a candidate that is UP, or when that one stays down.
+
+    A candidate that died is often back in seconds; until then the net serves, and waiting harms nobody.
+    """
+    if all(scene.up(node) for node in scene.candidate_nodes):
+        return traffic.move(scene, home | off)
+    if not scene.overdue(scene.journal.returning_at, scene.timing.up_within):
+        return traffic.await_up(scene, scene.candidate_nodes)
+    return traffic.move(scene, off) or traffic.move(scene, home)
+
+
+def _is_sick(scene: Scene, slot: Slot) -> bool:
+    """As its host sees it; the balancer's own check is slower to notice. A host that is silent says nothing good."""
+    sight = scene.slot(slot)
+    return not scene.reachable(slot) or sight is None or sight.fails > 0
 
 
 def _seen_since(scene: Scene, since: Instant | None) -> Decision | None:
@@ -343,11 +366,10 @@ def _seen_since(scene: Scene, since: Instant | None) -> Decision | None:
 def _leave_backup(
     scene: Scene, stable: list[NodeSight], home: traffic.Targets, off: traffic.Targets
 ) -> Decision | None:
-    """One address at a time, each UP before the next. A lone backup stays until the candidate is out of its way."""
+    """One address at a time, each UP before the next."""
     addresses = sorted({node.facts.address for node in stable})
     if len(addresses) == 1:
-        candidate_off = traffic.move(scene, {k: v for k, v in off.items() if k in scene.observed.nodes})
-        return candidate_off if candidate_off is not None else traffic.move(scene, home)
+        return _leave_lone_backup(scene, home, off)
     for address in addresses:
         here = [node for node in stable if node.facts.address == address]
         targets = {node.facts.id: home[node.facts.id] for node in here}

@@ -102,6 +102,8 @@ def _starting(scene: Scene, slot: Slot, sight: SlotSight) -> Returning | None:
     if sight.passes == 0 and replica.restarts >= EXITS:
         code = f" (exit code {replica.exit_code})" if replica.exit_code is not None else ""
         return Returning(reason=f"{slot.key} exited {replica.restarts} times before it was ever well{code}")
+    if sight.passes >= scene.rollout.health.passes:
+        return None  # well, and not warm yet: a pause may last
     waited = scene.now - sight.since
     if waited > scene.timing.start_within:
         within = f"{scene.timing.start_within:.0f} s"

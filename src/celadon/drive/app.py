@@ -104,7 +104,7 @@ class App:
 
     async def promote(self, *, full: bool) -> Ending:
         """Approve the gate that holds the rollout, or the hook that nobody knows the end of."""
-        journal = (await self.journal((await self._open_intent()).rollout.number)).journal
+        journal = await self._folded(await self._open_intent())
         unsure = tuple(
             name for kind, name in journal.started_commands if kind == "hook" and (kind, name) not in journal.commands
         )
@@ -129,7 +129,7 @@ class App:
     async def go_back(self) -> Ending:
         """Abort, or rollback while the rollout is open: stable serves again. Asks nothing, passes no gate."""
         intent = await self._open_intent()
-        journal = (await self.journal(intent.rollout.number)).journal
+        journal = await self._folded(intent)
         if journal.retiring_at is not None:
             raise Refused(
                 f"rollout {intent.rollout.number} has retired its stable: the balancer alone cannot bring it back",
@@ -208,7 +208,7 @@ class App:
     async def scout(self) -> Scout:
         """Look at everything that opening rests on. Changes nothing."""
         intent = await self.intent()
-        journal = (await self.journal(intent.rollout.number)).journal if intent is not None else None
+        journal = await self._folded(intent) if intent is not None else None
         hosts = sorted({slot.host for slots in self.wanted.slots.values() for slot in slots})
         seen = await asyncio.gather(*(self._see(host) for host in hosts))
         return Scout(
@@ -336,7 +336,7 @@ class App:
     async def _finish_baked(self, lease: Lease, intent: Intent) -> None:
         """The next deploy after the bake finishes the last rollout; any other open one is in the way."""
         rollout = intent.rollout
-        journal = (await self.journal(rollout.number)).journal if await self._has_journal(rollout.number) else EMPTY
+        journal = await self._folded(intent)
         committed = journal.committed_at
         over = committed is not None and self.world.clock.now() >= committed + rollout.timing.bake
         if journal.returning is None and not over:
@@ -355,8 +355,10 @@ class App:
             return intent
         return await self.request(lambda asked: msgspec.structs.replace(asked, until_commit=wanted))
 
-    async def _has_journal(self, number: int) -> bool:
-        return number in await self.world.store.rollouts()
+    async def _folded(self, intent: Intent) -> Journal:
+        """Empty where the one who opened it died before the journal's first line: going back must work then too."""
+        number = intent.rollout.number
+        return (await self.journal(number)).journal if number in await self.world.store.rollouts() else EMPTY
 
     def _check_plan(self, opening: Opening, options: Options, scout: Scout) -> None:
         now = plan_id(opening, scout.balancer)

@@ -57,6 +57,8 @@ class Driver:
         self._wake = asyncio.Event()
         self._fenced: set[str] = set()
         self._pending = Tally()
+        self._run = Tally()  # the verifier's newest
+        self._passes_before = 0  # of that run: from before the last change of traffic, so they prove nothing of it
         self._reported_at = world.clock.now()
         self._goal = Goal.FORWARD
         self._lost: Exception | None = None  # why this driver must end
@@ -154,6 +156,8 @@ class Driver:
         events = [event for action in actions if (event := asked_before(action)) is not None]
         if events:
             await self._log.write(*events)
+            self._passes_before = self._run.passes
+            self._pending = msgspec.structs.replace(self._pending, passes=0)
         for action in actions:
             self._running[action] = self._spawn(self._perform(action))
         if not any(isinstance(action, SetNode) for action in actions):
@@ -334,6 +338,9 @@ class Driver:
     def _tally(self) -> None:
         """Add what the verifier saw to what is not written down yet."""
         new, old = self._world.verifier.take(), self._pending
+        if new.since != self._run.since or new.passes < self._run.passes:
+            self._passes_before = 0
+        self._run = new
         served = dict(old.served)
         for release, count in new.served.items():
             served[release] = served.get(release, 0) + count
@@ -344,7 +351,7 @@ class Driver:
             unknown=old.unknown + new.unknown,
             served=served,
             unproven=old.unproven + new.unproven,
-            passes=new.passes,
+            passes=new.passes - self._passes_before,
             since=new.since,
         )
 

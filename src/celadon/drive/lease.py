@@ -10,7 +10,7 @@ import asyncio
 import msgspec
 
 from celadon.core.errors import LeaseLost, NoAnswer, Unavailable
-from celadon.core.release import Seconds
+from celadon.core.release import Instant, Seconds
 from celadon.ports import Clock, Store
 
 LAST_PART = 0.2  # of the time to live: what is left then is too little to rely on
@@ -49,6 +49,7 @@ class Lease:
         self.taken_over = False
         self.problem: Exception | None = None  # why it may not be relied on any more
         self._keeper: asyncio.Task[None] | None = None
+        self._tried: dict[bytes, Instant] = {}  # what this take sent, and when
 
     @property
     def fence(self) -> int:
@@ -59,21 +60,30 @@ class Lease:
         return self._renewed_at + self.ttl - self._clock.now()
 
     async def take(self) -> None:
+        """As `_take` says; from then on it renews itself."""
+        await self._take()
+        self._keeper = asyncio.get_running_loop().create_task(self._keep())
+
+    async def _take(self) -> None:
         """Raises Held as soon as the present holder shows that it lives; else takes over after one ttl."""
         raw = await self._store.read_lease()
         watched_since = self._clock.now()
+        self._tried = {}
         while True:
             facts = decode(raw)
             free = facts is None or not facts.holder
             lapsed = self._clock.now() - watched_since >= self.ttl
             if free or lapsed:
+                self.taken_over = not free
                 if await self._swap(raw, facts):
-                    self.taken_over = not free
-                    self._keeper = asyncio.get_running_loop().create_task(self._keep())
                     return
             else:
                 await self._clock.sleep(min(1.0, self.ttl / 10))
             newer = await self._store.read_lease()
+            # No answer came, and it was done: what looks like another's lease is ours.
+            if newer is not None and newer in self._tried:
+                self._holds(newer, self._tried[newer])
+                return
             if newer != raw:
                 newer_facts = decode(newer)
                 if newer_facts is not None and newer_facts.holder:
@@ -95,7 +105,14 @@ class Lease:
         """Give it back: the next driver need not wait. The fence stays."""
         await self.let_go()
         facts = msgspec.structs.replace(self._facts, holder="", counter=self._facts.counter + 1)
-        await self._store.swap_lease(self._raw, msgspec.json.encode(facts))
+        if await self._store.swap_lease(self._raw, msgspec.json.encode(facts)):
+            return
+        stored = await self._store.read_lease()
+        newest = decode(stored)
+        if newest is not None and (newest.holder, newest.fence) == (self.holder, self.fence):
+            # A renewal whose answer was lost: it is still ours, and would look alive for one whole ttl.
+            facts = msgspec.structs.replace(newest, holder="", counter=newest.counter + 1)
+            await self._store.swap_lease(stored, msgspec.json.encode(facts))
 
     async def let_go(self) -> None:
         """Renew it no more: it lapses by itself."""
@@ -127,10 +144,19 @@ class Lease:
         fence = before.fence + 1 if before is not None else 1
         facts = LeaseFacts(self.holder, fence, 0, self._clock.utc())
         new = msgspec.json.encode(facts)
-        if not await self._store.swap_lease(raw, new):
-            return False
-        self._raw, self._facts, self._renewed_at = new, facts, sent_at
+        self._tried[new] = sent_at
+        try:
+            if not await self._store.swap_lease(raw, new):
+                return False
+        except NoAnswer:
+            return False  # it may have been done: the read that follows says so
+        self._holds(new, sent_at)
         return True
+
+    def _holds(self, raw: bytes, sent_at: Instant) -> None:
+        facts = decode(raw)
+        assert facts is not None  # noqa: S101 - we wrote it; for the type checker
+        self._raw, self._facts, self._renewed_at = raw, facts, sent_at
 
 
 def decode(raw: bytes | None) -> LeaseFacts | None:

@@ -73,6 +73,8 @@ class Memory:
 
     def lost_host(self, name: str, problem: str, at: Instant) -> None:
         before = self.hosts[name]
+        if before.seen_at is not None and at < before.seen_at:
+            return  # it has answered a newer question since
         since = before.lost_since if before.lost_since is not None else at
         lost = msgspec.structs.replace(before, lost_since=since, problem=problem)
         self.hosts = self.hosts | {name: lost}
