@@ -105,7 +105,7 @@ async def test_a_command_that_does_not_end_is_ended_with_its_children(tmp_path: 
     assert result.lines == ("waiting", "not done within 3 s: ended")
     child = int((tmp_path / "child").read_text())
     async with asyncio.timeout(20):
-        while not has_ended(child):  # noqa: ASYNC110 - nothing tells us; its parent is gone too: init reaps it when it likes
+        while not has_ended(child):  # noqa: ASYNC110 - init reaps it when it likes, and tells nobody
             await asyncio.sleep(0.02)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from celadon.config.project import Project
-from celadon.core.intent import Intent, Requests
+from celadon.core.intent import Intent
 from celadon.core.journal import Event
 from celadon.core.preflight import Scout
 from celadon.core.release import Release
@@ -48,8 +48,6 @@ class Deploys(Protocol):
     async def journal(self, rollout: int) -> Past: ...
 
     async def intent(self) -> Intent | None: ...
-
-    async def request(self, change: Callable[[Requests], Requests]) -> Intent: ...
 
     async def scout(self) -> Scout: ...
 
