@@ -77,6 +77,18 @@ class Lab:
         """A socket made inside the lab, for use out here."""
         return in_namespace(self._network.pid, work)
 
+    def serve_on_loopback(self, registry: Registry) -> str:
+        """A door to the registry on 127.0.0.1 of the lab and of each host, at one port: its `127.0.0.1:port`.
+
+        Whoever asks a registry without TLS, Docker as Celadon, does so on loopback only.
+        """
+        door = self.inside(lambda: _bound("127.0.0.1", 0))
+        port = int(door.getsockname()[1])
+        registry.listen(door)
+        for host in self.hosts:
+            registry.listen(in_namespace(int(host.inside[2]), lambda: _bound("127.0.0.1", port)))
+        return f"127.0.0.1:{port}"
+
     @property
     def known_hosts(self) -> Path:
         return self.folder / "known_hosts"
@@ -92,7 +104,7 @@ class Lab:
         self._ip("link", "add", "lab0", "type", "bridge")
         self._ip("addr", "add", f"{GATEWAY}/17", "dev", "lab0")
         self._ip("link", "set", "lab0", "up")
-        self.registry_address = registry.listen(self.inside(_door))
+        self.registry_address = registry.listen(self.inside(lambda: _bound(GATEWAY, 0)))
         _keygen(self.folder / "id_ed25519")
         with ThreadPoolExecutor(count) as pool:  # threads wait only: who starts a machine must outlive it
             machines = [self._start(number) for number in range(1, count + 1)]
@@ -204,9 +216,9 @@ def _answers(engine: Engine) -> bool:
     return True
 
 
-def _door() -> socket.socket:
+def _bound(address: str, port: int) -> socket.socket:
     door = socket.socket()
-    door.bind((GATEWAY, 0))
+    door.bind((address, port))
     return door
 
 
@@ -253,14 +265,19 @@ def sweep() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def docker_hosts(registry: Registry) -> Iterator[Callable[[int], Lab]]:
-    """`docker_hosts(2)`: a lab of so many hosts, started once a session and worker for each count asked."""
+def require_hosts() -> None:
+    """Before a `Lab` is made by hand. Also takes away what killed sessions left."""
     require_docker()
     require_programs("sshd", package="openssh-server")
     require_programs("ssh-keygen", package="openssh-client")
     require_programs("nsenter", package="util-linux")
     sweep()
+
+
+@pytest.fixture(scope="session")
+def docker_hosts(registry: Registry) -> Iterator[Callable[[int], Lab]]:
+    """`docker_hosts(2)`: a lab of so many hosts, started once a session and worker for each count asked."""
+    require_hosts()
     labs: dict[int, Lab] = {}
     with contextlib.ExitStack() as stack:
 

@@ -219,6 +219,8 @@ def _slot_facts(machine: MemoryHost, app: str, question: SlotQuestion) -> SlotFa
     running = replica is not None and replica.running
     listening = running or foreign is not None
     seen = SlotFacts(slot.key, replica.facts if replica else None, foreign, listening)
+    if foreign is not None:
+        seen = msgspec.structs.replace(seen, remedy=f"end {foreign}")
     if question.count:
         counts = (replica.open, replica.opened) if replica and running else (None, None) if foreign else (0, 0)
         seen = msgspec.structs.replace(seen, open=counts[0], opened=counts[1])

@@ -43,20 +43,21 @@ class Docker:
     def facts(self, app: str, question: Json) -> Json:
         """What is in a slot. Whoever runs there is shown, also where another release was asked for.
 
-        `replica`, `foreign`, `listening` (the replica, inside its container: something else than its port being
-        published), `pid` (its init process), `container_port` (what to count; None with `pid`), `note` (why it is
-        not well, in one line: OOM, the Engine's own error).
+        `replica`, `foreign` and `remedy` (the command that removes it), `listening` (the replica, inside its container:
+        something else than its port being published), `pid` (its init process), `container_port` (what to count; None
+        with `pid`), `note` (why it is not well, in one line: OOM, the Engine's own error).
         """
         slot = question["slot"]
         found = _foremost(self._ours(app, slot), question.get("release"))
-        foreign = None if found is not None and _runs(found) else self._foreign(app, slot)
+        foreign = None if found is not None and _runs(found) else self._occupant(app, slot)
         if found is None:
-            return _vacant(foreign, listening=foreign is not None)
+            return _vacant(foreign)
         pid = int(found["State"].get("Pid") or 0) or None
         inner_port = int(_labels(found)[CONTAINER_PORT])
         return {
             "replica": _replica(found),
-            "foreign": foreign,
+            "foreign": foreign[0] if foreign else None,
+            "remedy": foreign[1] if foreign else "",
             "listening": _listens(pid, inner_port) if _runs(found) and pid else foreign is not None,
             "pid": pid,
             "container_port": inner_port if pid else None,
@@ -251,21 +252,17 @@ class Docker:
         occupant = self._occupant(app, slot)
         if occupant is not None:
             who, remedy = occupant
-            raise AgentError(REFUSED, f"{_where(slot)} is held by {who}", remedy)
-
-    def _foreign(self, app: str, slot: Json) -> str | None:
-        occupant = self._occupant(app, slot)
-        return occupant[0] if occupant else None
+            raise AgentError(REFUSED, f"{_where(slot)} is held by {who}", f"on the host: {remedy}")
 
     def _occupant(self, app: str, slot: Json) -> tuple[str, str] | None:
-        """Who holds the slot's port and is none of this app's replicas there, and how a person removes it."""
+        """Who holds the slot's port and is none of this app's replicas there, and the command that removes it."""
         address, port = self._resolve(slot["address"]), int(slot["port"])
         with _translated(slot["host"]):
             running = self.engine.get("/containers/json", {"filters": json.dumps({"publish": [str(port)]})})
         for entry in running:
             if _publishes(entry, address, port) and not _is_replica(entry.get("Labels") or {}, app, slot):
                 name = entry["Names"][0].lstrip("/")
-                return "container {} ({})".format(name, entry["Image"]), f"on the host: docker rm -f {name}"
+                return "container {} ({})".format(name, entry["Image"]), f"docker rm -f {name}"
         if any(_publishes(entry, address, port) for entry in running):
             return None  # our own: the listener below is its proxy
         row = sockdiag.listener(address, port)
@@ -273,8 +270,8 @@ class Docker:
             return None
         holder = sockdiag.owner(row.inode)
         if holder is None:
-            return "a process of another user", f"on the host: sudo ss -ltnp 'sport = :{port}'"
-        return f"process {holder.name} (pid {holder.pid})", f"on the host: kill {holder.pid}"
+            return "a process of another user", f"sudo ss -ltnp 'sport = :{port}'"
+        return f"process {holder.name} (pid {holder.pid})", f"kill {holder.pid}"
 
 
 @contextlib.contextmanager
@@ -357,11 +354,12 @@ def _note(container: Json) -> str:
     return " ".join(str(state.get("Error") or "").split())[:300]
 
 
-def _vacant(foreign: str | None, *, listening: bool) -> Json:
+def _vacant(foreign: tuple[str, str] | None) -> Json:
     return {
         "replica": None,
-        "foreign": foreign,
-        "listening": listening,
+        "foreign": foreign[0] if foreign else None,
+        "remedy": foreign[1] if foreign else "",
+        "listening": foreign is not None,
         "pid": None,
         "container_port": None,
         "note": "",

@@ -57,9 +57,11 @@ def facts(app: str, question: dict[str, Any]) -> dict[str, Any]:
     pid = replica.pid if replica else None
     row = sockdiag.listener(address, port)
     ours = row is not None and pid is not None and _holds(pid, row.inode)
+    foreign, remedy = (None, "") if row is None or ours else _named(row.inode, port)
     return {
         "replica": replica.facts if replica else None,
-        "foreign": None if row is None or ours else _named(row.inode),
+        "foreign": foreign,
+        "remedy": remedy,
         "listening": row is not None,
         "pid": pid,
     }
@@ -177,7 +179,7 @@ def _refuse_occupied(app: str, slot: dict[str, Any], release: str) -> None:
         raise AgentError(REFUSED, "{} is held by release {} of {}".format(where, replica["release"], app))
     if seen["foreign"]:
         message = "{} is held by {}, not ours".format(where, seen["foreign"])
-        raise AgentError(REFUSED, message, "end it on the host, then run this again")
+        raise AgentError(REFUSED, message, "on the host: {}   then run this again".format(seen["remedy"]))
 
 
 def _await_birth(directory: Path, name: str) -> None:
@@ -230,9 +232,12 @@ def _holds(session: int, inode: int) -> bool:
     return False
 
 
-def _named(inode: int) -> str:
+def _named(inode: int, port: int) -> tuple[str, str]:
+    """Who holds a port, and the command that ends it, or shows it to who may."""
     owner = sockdiag.owner(inode)
-    return f"process {owner.pid} ({owner.name})" if owner else "a process of another user"
+    if owner is None:
+        return "a process of another user", f"sudo ss -ltnp 'sport = :{port}'"
+    return f"process {owner.pid} ({owner.name})", f"kill {owner.pid}"
 
 
 def _entries(data: bytes) -> Iterator[tuple[float | None, str]]:

@@ -1,6 +1,6 @@
 """Which runtimes this host has, by name. Each is a module with the same functions.
 
-facts(app, slot_question) -> {"replica", "foreign", "listening", "pid"}; docker adds "container_port"
+facts(app, slot_question) -> {"replica", "foreign", "remedy", "listening", "pid"}; docker adds "container_port"
 artifacts(app) -> list of release.artifact that could be started
 put_artifact(app, release, read, credentials) -> bytes moved
 start(app, placement); stop(app, release_id, slot, grace) -> connections open at SIGTERM, None: unknown
@@ -17,7 +17,7 @@ import os
 import stat
 from typing import Any
 
-from celadon.agent import settings
+from celadon.agent import engine, settings
 from celadon.agent.errors import AgentError
 from celadon.agent.wire import REFUSED
 
@@ -38,15 +38,16 @@ def present(app: str) -> dict[str, Any]:
     An engine that does not answer is nobody's trouble but of an app that has releases in it.
     """
     found = {"venv": for_name("venv")}
-    if _has("celadon.agent.docker") and _has_engine():
-        docker = for_name("docker")
-        try:
+    if not _has("celadon.agent.docker"):
+        return found
+    try:
+        if _has_engine():
+            docker = for_name("docker")
             docker.artifacts(app)
-        except AgentError:
-            if any(settings.release(app, one).get("runtime") == "docker" for one in settings.present(app)):
-                raise
-        else:
             found["docker"] = docker
+    except AgentError:
+        if any(settings.release(app, one).get("runtime") == "docker" for one in settings.present(app)):
+            raise
     return found
 
 
@@ -61,9 +62,8 @@ def _has(module: str) -> bool:
 
 
 def _has_engine() -> bool:
-    """A socket where the Docker Engine's is; DOCKER_HOST may name another place."""
-    named = os.environ.get("DOCKER_HOST", "")
-    path = named[len("unix://") :] if named.startswith("unix://") else "/var/run/docker.sock"
+    """A socket where the runtime will look for it. AgentError: DOCKER_HOST names a place that is none."""
+    path = engine.socket_path(os.environ)
     try:
         return stat.S_ISSOCK(os.stat(path).st_mode)
     except OSError:

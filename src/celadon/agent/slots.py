@@ -52,6 +52,7 @@ def observe(app: str, question: dict[str, Any], how: dict[str, Any], present: di
         "key": f"{slot['host']}:{slot['port']}",
         "replica": seen["replica"],
         "foreign": seen["foreign"],
+        "remedy": seen["remedy"],
         "listening": seen["listening"],
         "open": opened[0],
         "opened": opened[1],

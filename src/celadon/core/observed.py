@@ -93,6 +93,7 @@ class SlotFacts(msgspec.Struct, frozen=True):
     open: int | None = None
     opened: int | None = None
     probe: ProbeFacts | None = None  # None: no probe was asked for, or the expected replica does not own the port
+    remedy: str = ""  # the command that shows or removes what is foreign, for a person on the host
 
 
 class HostFacts(msgspec.Struct, frozen=True):

@@ -243,7 +243,7 @@ def _foreign(slot: Slot, facts: HostFacts, colour: Colour) -> None:
             raise Refused(
                 f"{slot.host}: {slot.node_address} is held by {seen.foreign}, not ours",
                 details=(f"{colour.value} is idle: the NodeBalancer sends it nothing",),
-                hint=f"remove it on {slot.host}, then run this again",
+                hint=f"on {slot.host}: {seen.remedy or 'remove it'}   then run this again",
             )
 
 

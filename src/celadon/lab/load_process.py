@@ -60,10 +60,10 @@ class LoadProcess:
         self._process: Final = process
 
     @classmethod
-    async def start(cls, plan: Plan, deadline: Seconds = 30.0) -> Self:
-        """Returns when the first request is on its way."""
+    async def start(cls, plan: Plan, deadline: Seconds = 30.0, *, enter: Sequence[str] = ()) -> Self:
+        """Returns when the first request is on its way. `enter`: words before the command, as `nsenter` wants them."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "celadon.lab.load", *_arguments(plan), "--owned",
+            *enter, sys.executable, "-m", "celadon.lab.load", *_arguments(plan), "--owned",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=LONGEST_LINE,
         )  # fmt: skip
         load = cls(process)

@@ -3,6 +3,8 @@
 import ipaddress
 import socket
 
+import msgspec
+
 from celadon.core.errors import Refused, Unavailable
 
 BACKLOG = 1024
@@ -16,6 +18,25 @@ def require_loopback(address: str) -> str:
     except ValueError:
         pass
     raise Refused(f"{address!r} is not a loopback address", hint="the lab works on 127.0.0.0/8 only")
+
+
+class Link(msgspec.Struct, frozen=True):
+    """Where a plane finds the machines that it sends traffic to: loopback, unless tests have a closed network for it.
+
+    `source`: the plane's own address there, which it comes from; None: each balancer comes from its own.
+    """
+
+    network: ipaddress.IPv4Network = ipaddress.IPv4Network("127.0.0.0/8")
+    source: str | None = None
+
+    def require(self, address: str) -> str:
+        """The same address. Raises `Refused` for one outside of the network."""
+        try:
+            if ipaddress.IPv4Address(address) in self.network:
+                return address
+        except ValueError:
+            pass
+        raise Refused(f"{address!r} is not in {self.network}", hint="the lab sends traffic nowhere else")
 
 
 def bind(address: str, port: int) -> socket.socket:

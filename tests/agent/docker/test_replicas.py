@@ -124,6 +124,7 @@ def test_an_empty_slot_is_vacant(world: World) -> None:
     assert facts == {
         "replica": None,
         "foreign": None,
+        "remedy": "",
         "listening": False,
         "pid": None,
         "container_port": None,
@@ -214,6 +215,7 @@ def test_an_unmanaged_container_is_named_and_never_touched(world: World) -> None
     facts = world.facts(slot)
     assert facts["replica"] is None
     assert facts["foreign"].startswith(f"container {world.app}-by-hand (")
+    assert facts["remedy"] == f"docker rm -f {world.app}-by-hand"
     with pytest.raises(AgentError, match=f"held by container {world.app}-by-hand") as error:
         world.docker.start(world.app, world.place(world.release(), slot))
     assert error.value.kind == "refused"

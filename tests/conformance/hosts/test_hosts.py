@@ -149,6 +149,7 @@ async def test_a_foreign_occupant_is_named_and_never_touched(bench: Bench) -> No
         seen = await bench.look(slot, release, probe=True)
         assert seen.foreign is not None
         assert occupant in seen.foreign
+        assert seen.remedy  # what to type on the host
         assert (seen.listening, seen.probe) == (True, None)
         with pytest.raises(Refused, match=f"{slot.node_address} is held by .*{occupant}"):
             await bench.hosts.start(bench.writ(), Placement(release, slot, Colour.BLUE, 1))

@@ -36,6 +36,7 @@ class Backend:
         self.served = 0
         self.checks: list[tuple[str, str]] = []  # Host header and protocol version of each health check
         self.headers: list[dict[str, str]] = []
+        self.peers: list[str | None] = []  # who asked, checks too
         self.address = "127.0.0.1"
         self.port = 0
         self._runner: web.AppRunner | None = None
@@ -64,11 +65,13 @@ class Backend:
             self._runner = None
 
     async def _health(self, request: web.Request) -> web.Response:
+        self.peers.append(request.remote)
         self.checks.append((request.headers.get("Host", ""), f"{request.version.major}.{request.version.minor}"))
         return web.Response(text=self.body, status=self.status)
 
     async def _root(self, request: web.Request) -> web.Response:
         self.served += 1
+        self.peers.append(request.remote)
         self.headers.append(dict(request.headers))
         await request.read()
         return web.Response(text=self.name)

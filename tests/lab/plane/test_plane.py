@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 import ssl
 import subprocess
@@ -12,11 +13,13 @@ import aiohttp
 import msgspec
 import pytest
 from tests.lab.addresses import free_port
-from tests.lab.plane.conftest import Switches, World, get, node
+from tests.lab.plane.conftest import PACE, Switches, World, get, node
 from tests.lab.waiting import until
 
 from celadon.core.errors import Refused, Unavailable
-from celadon.lab.parts import PlaneBalancer
+from celadon.lab.loopback import Link
+from celadon.lab.parts import LabPaths, PlaneBalancer
+from celadon.lab.plane import HaproxyPlane
 from celadon.lab.processes import end_from_pidfile
 
 
@@ -460,5 +463,23 @@ async def test_only_loopback(world: World) -> None:
         await world.plane.apply(PlaneBalancer(7, "192.0.2.1", 0, ()))
     blue = await world.backend("blue")
     world.table[blue.private] = "192.0.2.1"
-    with pytest.raises(Refused, match="loopback"):
+    with pytest.raises(Refused, match=r"not in 127\.0\.0\.0/8"):
         await world.apply(node(blue))
+
+
+async def test_a_closed_network_instead_of_loopback(world: World, tmp_path: Path) -> None:
+    """Backends see the plane's address there; what is outside of it gets nothing."""
+    blue, outside = await world.backend("blue"), await world.backend("outside")
+    world.table[outside.private] = "127.77.0.1"
+    link = Link(ipaddress.IPv4Network("127.0.0.0/24"), "127.0.0.9")
+    plane = HaproxyPlane(LabPaths(tmp_path / "other"), world.table.get, Switches(), pace=PACE, link=link)
+    try:
+        await plane.apply(world.balancer(world.config(node(blue), check="http")))
+        await until(lambda: plane.status(node(blue).id) == "UP", "checked from its address")
+        assert await get(world) == (200, "blue")
+        assert blue.headers[0]["X-Forwarded-For"] == "127.0.0.1"
+        assert set(blue.peers) == {"127.0.0.9"}
+        with pytest.raises(Refused, match=r"not in 127\.0\.0\.0/24"):
+            await plane.apply(world.balancer(world.config(node(blue), node(outside))))
+    finally:
+        await plane.close()

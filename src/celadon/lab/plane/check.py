@@ -6,13 +6,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from celadon.lab.loopback import require_loopback
-
 BODY_LIMIT = 16384  # bytes of an answer that are looked at: HAProxy's own buffer
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where to dial (a loopback address), whom to say we want, and from which address to come."""
+    """Where to dial (an address of the plane's link), whom to say we want, and from which address to come."""
 
     host: str
     port: int
@@ -33,9 +31,7 @@ async def passes(probe: Probe, target: Target) -> bool:
     """Whether the backend is healthy now. Any failure to answer in time is a no."""
     try:
         async with asyncio.timeout(probe.timeout_seconds):
-            reader, writer = await asyncio.open_connection(
-                require_loopback(target.host), target.port, local_addr=(target.source, 0)
-            )
+            reader, writer = await asyncio.open_connection(target.host, target.port, local_addr=(target.source, 0))
             try:
                 return probe.kind == "connection" or await _answers_well(probe, target, reader, writer)
             finally:

@@ -5,7 +5,7 @@ import contextlib
 import os
 from collections.abc import Callable
 
-from celadon.lab.loopback import BlackHole, require_loopback
+from celadon.lab.loopback import BlackHole, Link, require_loopback
 from celadon.lab.parts import LabPaths, Listener, NodeStatus, PlaneBalancer
 from celadon.lab.plane.binary import bundled_haproxy, find_haproxy
 from celadon.lab.plane.haproxy import Totals
@@ -38,8 +38,8 @@ class Balancer:
 class HaproxyPlane:
     """A `DataPlane` carried by HAProxy.
 
-    `translate` gives the loopback address of a private one, or None when nobody answers there: connections to it
-    then hang until they time out. `delay` turns the switch's seconds into the delay of one change (a random one,
+    `translate` gives the address on `link` (loopback) of a private one, or None when nobody answers there: connections
+    to it then hang until they time out. `delay` turns the switch's seconds into the delay of one change (a random one,
     say); `pace` scales the checks' intervals and timeouts (0.1: ten times as fast).
     """
 
@@ -51,6 +51,7 @@ class HaproxyPlane:
         *,
         delay: Callable[[float], float] = exactly,
         pace: float = 1.0,
+        link: Link = Link(),  # noqa: B008 - frozen
     ) -> None:
         paths.plane.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._nowhere = BlackHole()
@@ -62,6 +63,7 @@ class HaproxyPlane:
             switches=switches,
             delay=delay,
             pace=pace,
+            link=link,
         )
         self._balancers: dict[int, Balancer] = {}
         self._refreshing: asyncio.Task[None] | None = None

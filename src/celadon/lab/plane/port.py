@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from celadon.core.errors import CeladonError, Refused
-from celadon.lab.loopback import BACKLOG, bind_or_above, require_loopback
+from celadon.lab.loopback import BACKLOG, Link, bind_or_above, require_loopback
 from celadon.lab.parts import Listener, NodeStatus, PlaneBalancer, PlaneConfig, PlaneNode
 from celadon.lab.plane import haproxy, verdict
 from celadon.lab.plane.arrivals import Arrivals
@@ -30,11 +30,12 @@ class Terms(msgspec.Struct):
 
     binary: Path
     folder: Path
-    translate: Callable[[str], str | None]  # private to loopback address; None: nobody answers there
+    translate: Callable[[str], str | None]  # private to the link's address; None: nobody answers there
     nowhere: tuple[str, int]  # where connections hang
     switches: PlaneSwitches
     delay: Callable[[float], float]  # of one change, from the switch's seconds: room for jitter
     pace: float  # real seconds a second of the checks' settings
+    link: Link
 
 
 class Backend:
@@ -51,7 +52,8 @@ class ConfigPort:
     """Open it with the first `apply`; every later one changes only what differs."""
 
     def __init__(self, balancer: PlaneBalancer, config: PlaneConfig, terms: Terms) -> None:
-        self._source = require_loopback(balancer.address)
+        self._address = require_loopback(balancer.address)
+        self._source = terms.link.source or self._address
         self._name = f"{balancer.id}-{config.id}"
         self._config = config
         self._terms = terms
@@ -126,7 +128,7 @@ class ConfigPort:
 
     def listener(self) -> Listener:
         bound = self._listener.getsockname()[1] if self._listener else 0
-        return Listener(self._config.port, self._source, bound)
+        return Listener(self._config.port, self._address, bound)
 
     def totals(self) -> Totals:
         every = [*self._past, *([self._process] if self._process else [])]
@@ -189,7 +191,7 @@ class ConfigPort:
     def _resolve(self, address: str) -> tuple[str, int]:
         private, _, port = address.rpartition(":")
         host = self._terms.translate(private)
-        return self._terms.nowhere if host is None else (require_loopback(host), int(port))
+        return self._terms.nowhere if host is None else (self._terms.link.require(host), int(port))
 
     # Checks
 
@@ -242,7 +244,7 @@ class ConfigPort:
         self._throttle = throttle
         before = self._listener
         if before is None or moved:
-            self._listener = bind_or_above(self._source, config.port)
+            self._listener = bind_or_above(self._address, config.port)
             self._listener.listen(BACKLOG)
         try:
             await self._start(wanted)

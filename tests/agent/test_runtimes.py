@@ -1,0 +1,63 @@
+"""Which runtimes a host has: what DOCKER_HOST says counts, and a mistake in it is nobody's trouble but Docker's."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.agent.docker.test_engine import StandIn, plain
+
+PRESENT = """\
+import json
+from celadon.agent import runtimes
+from celadon.agent.errors import AgentError
+try:
+    print(json.dumps(sorted(runtimes.present("shop"))))
+except AgentError as error:
+    print(json.dumps([error.kind, error.message]))
+"""
+
+
+def present(home: Path, docker_host: str) -> list[str]:
+    """Asked in a process of its own: the runtime finds its Engine once."""
+    environment = os.environ | {"DOCKER_HOST": docker_host, "HOME": str(home)}
+    done = subprocess.run(
+        [sys.executable, "-c", PRESENT], env=environment, check=True, capture_output=True, text=True, timeout=60
+    )
+    found: list[str] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def with_docker_release(home: Path) -> None:
+    folder = home / ".local/share/celadon/shop" / "releases" / "0123456789"
+    folder.mkdir(parents=True)
+    (folder / "release.json").write_text(json.dumps({"id": "0123456789", "runtime": "docker"}))
+
+
+def test_an_engine_where_docker_host_says(tmp_path: Path, home: Path) -> None:
+    path = tmp_path / "engine.sock"
+    engine = StandIn(path, {"ApiVersion": "1.41"}, lambda _, line: line.sendall(plain(200, [])))
+    try:
+        assert present(home, f"unix://{path}") == ["docker", "venv"]
+    finally:
+        engine.close()
+    path.unlink()
+    assert present(home, f"unix://{path}") == ["venv"]
+
+
+def test_a_docker_host_that_is_no_socket_is_no_trouble_without_containers(home: Path) -> None:
+    assert present(home, "tcp://192.0.2.1:2375") == ["venv"]
+
+
+@pytest.mark.usefixtures("with_docker_release")
+def test_a_docker_host_that_is_no_socket_hides_no_container(home: Path) -> None:
+    """Else their slots would seem empty, and empty is quiet."""
+    assert present(home, "tcp://192.0.2.1:2375") == ["refused", "DOCKER_HOST on the host is not a unix socket"]
