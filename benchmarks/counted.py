@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
-
 from benchmarks.figures import memory
+
 from celadon.adapters.host import Requests, SshHosts
 from celadon.adapters.linode_http import CallCounts, LinodeHttp
 from celadon.cli.app import Connected, Need
@@ -25,12 +25,13 @@ from celadon.config.project import Project
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """`hosts` by name. `peak`: MiB, of the deployer alone."""
+    """`hosts` by name. Of the deployer alone: `peak` memory in MiB, `processor` time in seconds."""
 
     hosts: dict[str, Requests]
     operations: dict[str, int]
     calls: CallCounts
     peak: float
+    processor: float
     seconds: float
     exit: int
 
@@ -86,6 +87,7 @@ def main() -> None:
         operations=operations,
         calls=CallCounts(**{name: sum(getattr(http.counts, name) for http in made) for name in names}),
         peak=memory(os.getpid(), "VmHWM"),
+        processor=time.process_time(),
         seconds=time.monotonic() - began,
         exit=code,
     )

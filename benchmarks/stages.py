@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-
 from benchmarks.counted import Counted
+
 from celadon.cli.stage import Stage
 from celadon.core.errors import Unavailable
 from celadon.lab.broken import Case
