@@ -22,3 +22,7 @@ demo *ARGS:
 # seeded worlds: `just simulate --seeds 0 1000`, `just simulate --seed 42 --trace`
 simulate *ARGS:
     .venv/bin/python -m tests.simulation.run {{ARGS}}
+
+# every benchmark in turn, and the table docs/benchmarks.md: `just bench --only start`, `just bench --requests 1000000`
+bench *ARGS:
+    .venv/bin/python -m benchmarks.run {{ARGS}}

@@ -36,7 +36,8 @@ def world(slots: int, phase: str) -> tuple[Observed, Intent, float]:
         colour: tuple(Slot(f"{colour.value}-{n}", f"192.168.{128 + which}.{n + 1}", 8000) for n in range(slots))
         for which, colour in enumerate(Colour)
     }
-    nodes, asked = {}, []
+    nodes: dict[int, NodeSight] = {}
+    asked: list[Asked] = []
     for colour, its in colours.items():
         green = colour is Colour.GREEN
         for port in PORTS:
