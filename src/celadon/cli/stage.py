@@ -28,7 +28,7 @@ command = {command}
 
 [health]
 path = "/healthz"
-
+{health}
 [hosts]
 blue = {blue}
 green = {green}
@@ -57,11 +57,12 @@ class Ran(msgspec.Struct, frozen=True):
 class Stage:
     """Use as `async with Stage(folder) as stage`. The lab is this stage's own, wherever another may run."""
 
-    def __init__(self, folder: Path, estate: Estate | None = None, *, more_config: str = "") -> None:
+    def __init__(self, folder: Path, estate: Estate | None = None, *, more_config: str = "", health: str = "") -> None:
         self.folder = folder
         self.estate = estate or Estate()
         self.project = folder / "hello"
         self._more_config = more_config
+        self._health = health
         self.lab: LabFacts
         self.found: Furnished
 
@@ -172,6 +173,7 @@ class Stage:
             blue_port=estate.blue_port,
             balancer=estate.balancer,
             more=self._more_config,
+            health=self._health,
         )
 
     async def _git(self, *words: str) -> None:

@@ -90,6 +90,9 @@ def _replica(scene: Scene, slot: Slot) -> Returning | Look | None:
         return None
     if slot.key not in scene.warm_slots:
         return _starting(scene, slot, sight)
+    replica = sight.facts.replica
+    if replica is not None and replica.restarts and (slot.key, replica.id) not in scene.journal.warmed:
+        return Returning(reason=f"{slot.key} exited after it had been found well, and was started again")
     if sight.fails >= scene.rollout.health.passes:
         return Returning(reason=f"{slot.key} became unhealthy: {sight.last_failure or 'not running'}")
     return None
