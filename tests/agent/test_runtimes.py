@@ -39,6 +39,7 @@ def home(tmp_path: Path) -> Path:
 def with_docker_release(home: Path) -> None:
     folder = home / ".local/share/celadon/shop" / "releases" / "0123456789"
     folder.mkdir(parents=True)
+    (folder / "env").write_text("{}")
     (folder / "release.json").write_text(json.dumps({"id": "0123456789", "runtime": "docker"}))
 
 

@@ -47,22 +47,27 @@ def test_deploys_a_crash_and_both_rollbacks(
             for host in lab.hosts:
                 well_made(stage, host)
             async with stage.load(RATE) as load:
+                await load.mark("deploy")
                 await deploy(stage, "v2")
                 assert modes(stage) == ("reject", "accept")
+                await load.mark("rollback after retirement")
+                done(await stage.celadon("rollback", "--yes"))
+                assert stage.page()["version"] == "v1"
+                assert modes(stage) == ("accept", "reject")
+                await load.mark("crash")
                 stage.release("v3", "crash")
                 failed = done(await stage.celadon("deploy", "v3", "--yes"), 3)
                 assert "RuntimeError: no database" in failed.err, failed.err[-3000:]
-                assert stage.page()["version"] == "v2"
+                assert stage.page()["version"] == "v1"
+                await load.mark("commit")
                 stage.release("v4")
                 done(await stage.celadon("deploy", "v4", "--yes", "--until", "commit"))
                 assert stage.page()["version"] == "v4"
-                assert modes(stage) == ("accept", "backup")
+                assert modes(stage) == ("backup", "accept")
+                await load.mark("rollback in the bake")
                 done(await stage.celadon("rollback"))
-                assert stage.page()["version"] == "v2"
-                assert modes(stage) == ("reject", "accept")
-                await deploy(stage, "v5")
-                done(await stage.celadon("rollback", "--yes"))
-                assert stage.page()["version"] == "v2"
+                assert stage.page()["version"] == "v1"
+                assert modes(stage) == ("accept", "reject")
                 unharmed(await load.stop())
             logs = done(await stage.celadon("logs", "-n", "50"))
             assert "listening on 8000" in logs.out
@@ -89,12 +94,15 @@ def test_an_unmanaged_stable_is_gone_back_to_and_never_stopped(
                 done(await stage.celadon("deploy", "v1", "--yes", "--until", "commit"))
                 assert stage.page()["version"] == "v1"
                 assert modes(stage) == ("backup", "accept")
+                await load.mark("rollback in the bake")
                 done(await stage.celadon("rollback"))
                 assert stage.page()["version"] == "by hand"
                 assert modes(stage) == ("accept", "reject")
+                await load.mark("deploy")
                 await deploy(stage, "v1")
                 assert modes(stage) == ("reject", "accept")
                 before = [everything(stage, host) for host in lab.hosts]
+                await load.mark("refused")
                 stage.release("v2")
                 refused = done(await stage.celadon("deploy", "v2", "--yes"), 2)
                 assert "held by container blog-by-hand" in refused.err
@@ -106,6 +114,7 @@ def test_an_unmanaged_stable_is_gone_back_to_and_never_stopped(
                     state = host.engine.get(f"/containers/{container}/json")
                     assert (state["State"]["Running"], state["RestartCount"]) == (True, 0)
                     host.engine.delete(f"/containers/{container}", {"force": "1"})
+                await load.mark("deploy again")
                 await deploy(stage, "v2")
                 unharmed(await load.stop())
 
@@ -155,7 +164,8 @@ def well_made(stage: DockerStage, host: DockerHost) -> None:
 def by_hand(stage: DockerStage, host: DockerHost) -> str:
     """As somebody started it before Celadon came: no label, every address."""
     image = stage.release("before")
-    host.engine.post("/images/create", {"fromImage": image}, seconds=60)
+    for _ in host.engine.pull(*image.split("@"), None, seconds=60):
+        pass
     recipe: dict[str, Any] = {
         "Image": image,
         "Env": ["PORT=8000", "APP_VERSION=by hand"],
