@@ -34,6 +34,7 @@ from celadon.core.release import Instant, Slot
 from celadon.core.scene import Goal, Observed, Scene
 from celadon.core.strategy import FULL_WEIGHT, Approve, RunTest, SetWeight
 
+LOOKS_AT_ONCE = 16  # few enough that the first answer is still fresh when the last has come
 RETRY_DOUBLINGS = 5  # the pause after a failure grows to 32 times the first
 
 
@@ -261,10 +262,12 @@ def drain_then_stop(scene: Scene) -> Decision | None:
     """Never signal from accept, backup or drain; only what is off, fresh, and quiet or past the drain deadline."""
     if scene.goal is Goal.RETIRE and scene.rollout.unmanaged:
         return None
-    slots = [slot for slot in scene.leaving_slots if not _gone(scene, slot)]
+    stopping = {action.slot for action in scene.observed.in_flight if isinstance(action, Stop)}
     waits: list[Decision] = []
     ready: list[Slot] = []
-    for slot in slots:
+    for slot in scene.leaving_slots:
+        if slot in stopping or _gone(scene, slot):
+            continue
         decision = _may_stop(scene, slot)
         if decision is None:
             ready.append(slot)
@@ -272,7 +275,8 @@ def drain_then_stop(scene: Scene) -> Decision | None:
             waits.append(decision)
     if ready:
         return _stop(scene, ready)
-    return _soonest(waits)
+    waiting = _looks_together(waits) or _soonest(waits)
+    return waiting or (Wait(None, "a replica is being stopped") if stopping else None)
 
 
 def run_last_hooks(scene: Scene) -> Decision | None:
@@ -527,6 +531,13 @@ def _open(sight: SlotSight | None) -> str:
     if sight is None or sight.facts.open is None:
         return "open connections cannot be counted"
     return f"{sight.facts.open} open" if sight.facts.open else "waiting for quiet"
+
+
+def _looks_together(waits: list[Decision]) -> Decision | None:
+    """Fifty slots that are read and stopped one after the other take fifty times as long as two."""
+    looks = [decision for decision in waits if isinstance(decision, Look)]
+    nodes = [node for look in looks for node in look.nodes]
+    return Look(tuple(nodes[:LOOKS_AT_ONCE]), looks[0].because) if looks else None
 
 
 def _soonest(waits: list[Decision]) -> Decision | None:
