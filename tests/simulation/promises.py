@@ -12,6 +12,8 @@ from celadon.drive.driver import decode_intent
 from tests.simulation.ports import Guard
 from tests.simulation.world import Node, SimWorld
 
+CALLS = 30  # reads and changes of one node in a rollout in which nothing goes wrong
+LISTS = 20
 HEARD = 10.0  # seconds after which a living driver has heard what people asked for, also when its home answers late
 
 
@@ -149,6 +151,17 @@ class Promises(Guard):
         if bad and result == "done":
             world.broke("a candidate that fails was kept")
         self._right_colour_serves(result)
+
+    def after_calm(self, result: str) -> None:
+        """Nothing went wrong: the release is deployed, and a node cost a bounded number of calls."""
+        world = self.world
+        if result != "done":
+            world.broke(f"{result}, in a world in which nothing goes wrong")
+        most = max(node.calls for node in world.nodes.values())
+        if most > CALLS:
+            world.broke(f"{most} calls for one node")
+        if world.lists > LISTS:
+            world.broke(f"{world.lists} reads of the whole balancer")
 
     def _could_go_back(self) -> bool:
         asked, retiring = self.asked_back_at, self.retiring_at
