@@ -5,6 +5,7 @@ A mutant that survives means that a promise, a fault or a world is missing, and 
 """
 
 import itertools
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -98,39 +99,39 @@ async def _always_taken(self: Any, raw: bytes | None, before: Any) -> bool:
 
 
 MUTANTS: tuple[Mutant, ...] = (
-    without(deciding.go_back_if_asked),
-    without(deciding.protect_users),
-    without(deciding.restore_stable),
+    without(deciding.go_back_if_asked, 3),
+    without(deciding.protect_users, 2),
+    without(deciding.restore_stable, 12),
     without(deciding.hold_when_paused),
-    without(deciding.prepare),
-    without(deciding.start_missing),
-    without(deciding.await_healthy),
-    without(deciding.take_step),
-    without(deciding.commit),
-    without(deciding.take_out),
-    without(deciding.drain_then_stop),
-    Mutant("a test is passed unseen", deciding, "run_test", _always(None)),
-    Mutant("nobody waits for promote", deciding, "await_approval", _always(None)),
-    Mutant("stopped without being out", deciding, "_may_stop", _always(None)),
-    Mutant("stopped without quiet", deciding, "_drained", _always(None)),
-    Mutant("left-overs are started over", deciding, "RULES", _rules_with(deciding.start_missing, _start_all)),
-    Mutant("no fresh look before going back ends", deciding, "_seen_since", _always(None)),
+    without(deciding.prepare, 4),
+    without(deciding.start_missing, 4),
+    without(deciding.await_healthy, 1),
+    without(deciding.take_step, 4),
+    without(deciding.commit, 1),
+    without(deciding.take_out, 1),
+    without(deciding.drain_then_stop, 1),
+    Mutant("a test is passed unseen", deciding, "run_test", _always(None), (6,)),
+    Mutant("nobody waits for promote", deciding, "await_approval", _always(None), (4,)),
+    Mutant("stopped without being out", deciding, "_may_stop", _always(None), (1,)),
+    Mutant("stopped without quiet", deciding, "_drained", _always(None), (16,)),
+    Mutant("left-overs are started over", deciding, "RULES", _rules_with(deciding.start_missing, _start_all), (50,)),
+    Mutant("no fresh look before going back ends", deciding, "_seen_since", _always(None), (58,)),
     Mutant("the net is left at once", deciding, "_served_by_backup", _always(False)),
     Mutant("lowered without counting the floor", traffic, "_lower", _lower_at_once),
     Mutant("the floor is nought", traffic, "floor", _always(0)),
-    Mutant("lowered before it is raised", traffic, "move", _lower_before_raise),
+    Mutant("lowered before it is raised", traffic, "move", _lower_before_raise, (1,)),
     Mutant("seen is enough", traffic, "in_place", _seen_is_enough),
-    Mutant("nothing settles", traffic, "settle", _always(None)),
+    Mutant("nothing settles", traffic, "settle", _always(None), (1,)),
     Mutant("nobody waits for UP", traffic, "await_up", _always(None)),
-    Mutant("everything is settled", scenes.Scene, "settled", _always(True)),
+    Mutant("everything is settled", scenes.Scene, "settled", _always(True), (4,)),
     Mutant("settled forgets what was asked", scenes.Scene, "unchanged_since", _settled_by_since),
     Mutant("accept is UP", scenes.Scene, "up", lambda _scene, node: node.facts.mode is Mode.ACCEPT),
-    Mutant("reject is off", scenes.Scene, "off", lambda _scene, node: node.facts.mode is Mode.REJECT),
-    Mutant("failures are nobody's", judge, "_public", _always(None)),
+    Mutant("reject is off", scenes.Scene, "off", lambda _scene, node: node.facts.mode is Mode.REJECT, (4,)),
+    Mutant("failures are nobody's", judge, "_public", _always(None), (29,)),
     Mutant("no replica is judged", judge, "_replica", _always(None)),
     Mutant("slow starters are waited for", judge, "_starting", _always(None)),
-    Mutant("every node rose", memories.Memory, "_sight", None),
-    Mutant("quiet is assumed", memories.Memory, "_quiet", lambda _self, _before, _facts, at: at),
+    Mutant("every node rose", memories.Memory, "_sight", None, (28,)),
+    Mutant("quiet is assumed", memories.Memory, "_quiet", lambda _self, _before, _facts, at: at, (19,)),
     Mutant("asked is not written down before", driving, "asked_before", _always(None)),
     Mutant("a lease is taken from the living", leases.Lease, "_swap", _always_taken),
     Mutant(
@@ -179,3 +180,18 @@ def _broken(seed: int) -> str:
         return next(iter(tell(draw(seed), patience=PATIENCE).broken), "")
     except Exception as error:  # noqa: BLE001 - whatever it dies of, it was noticed
         return f"{type(error).__name__}: {error}"
+
+
+def main() -> int:
+    """Hunt every mutant through so many worlds, and name those that nobody noticed."""
+    worlds = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    survived = 0
+    for mutant in MUTANTS:
+        found = killed_by(mutant, range(worlds), worlds=worlds)
+        survived += found is None
+        print(f"{mutant.what}: {found or 'SURVIVED'}", flush=True)  # noqa: T201 - what it is for
+    return survived
+
+
+if __name__ == "__main__":
+    sys.exit(main())
