@@ -34,7 +34,7 @@ def test_before_any_traffic_only_the_candidate_is_stopped() -> None:
 
 def test_it_rests_on_answers_younger_than_itself() -> None:
     facts = Facts().at("healthy").back(at=NOW - 1).seen_again(NOW - 3)
-    assert facts.decide() == Look((3, 4, 1, 2), "does stable still serve?")
+    assert facts.decide() == Look((3, 4, 1, 2), "who serves now?")
 
 
 def test_with_the_candidate_raised_it_goes_out_while_stable_serves() -> None:
@@ -56,6 +56,11 @@ def test_the_candidate_stays_until_stable_is_up_and_settled() -> None:
 
 def test_in_the_bake_with_the_candidate_serving_stable_is_raised_all_at_once() -> None:
     assert facts_modes(Facts().at("baking").back()) == {1: ACCEPT, 2: ACCEPT}
+
+
+def test_but_that_it_serves_is_looked_at_first() -> None:
+    facts = Facts().at("baking").back(at=NOW - 0.5)
+    assert facts.decide() == Look((3, 4, 1, 2), "who serves now?")
 
 
 def net(**rollout: object) -> Facts:

@@ -12,6 +12,8 @@ from celadon.drive.driver import decode_intent
 from tests.simulation.ports import Guard
 from tests.simulation.world import Node, SimWorld
 
+CALLS = 30  # reads and changes of one node in a rollout in which nothing goes wrong
+LISTS = 20
 HEARD = 10.0  # seconds after which a living driver has heard what people asked for, also when its home answers late
 
 
@@ -33,6 +35,7 @@ class Promises(Guard):
         self.paused_at: float | None = None
         self.edited_at: float | None = None
         self.held = False
+        self.tested = not rollout.tests
         self.raised = False  # a candidate node was asked to accept
         self.committed = False
         self.retiring_at: float | None = None
@@ -69,8 +72,10 @@ class Promises(Guard):
         for raw in journal[self._read :]:
             event = msgspec.json.decode(raw)
             kind = event["type"]
-            if kind == "Asked" and event["address"] in self.green:
-                self.raised = True
+            if kind == "Asked" and event["address"] in self.green and not self.raised:
+                self._first_traffic()
+            elif kind == "CommandFinished" and event["kind"] == "test":
+                self.tested = event["ok"]
             elif kind == "Committed":
                 self.committed = True
             elif kind == "Retiring" and self.retiring_at is None:
@@ -96,12 +101,16 @@ class Promises(Guard):
                 world.broke(f"no weight before probed: there is nothing in {slot.key}")
         elif replica.ready_at > world.now and not replica.restarts:
             world.broke(f"no weight before probed: {slot.key} is not ready")
-        self._read_journal()
-        if not self.raised:
-            if self.held:
-                world.broke("traffic moved while a person held it")
-            if self.paused_at is not None and world.now > self.paused_at + HEARD and not self.frozen:
-                world.broke("traffic moved while paused")
+
+    def _first_traffic(self) -> None:
+        """Asked for the first time in this rollout: no gate was passed over."""
+        self.raised = True
+        if self.held:
+            self.world.broke("traffic moved while a person held it")
+        if not self.tested:
+            self.world.broke("traffic moved before the tests had passed")
+        if self.paused_at is not None and self.world.now > self.paused_at + HEARD and not self.frozen:
+            self.world.broke("traffic moved while paused")
 
     def _serves(self, node: Node) -> bool:
         return (
@@ -149,6 +158,17 @@ class Promises(Guard):
         if bad and result == "done":
             world.broke("a candidate that fails was kept")
         self._right_colour_serves(result)
+
+    def after_calm(self, result: str) -> None:
+        """Nothing went wrong: the release is deployed, and a node cost a bounded number of calls."""
+        world = self.world
+        if result != "done":
+            world.broke(f"{result}, in a world in which nothing goes wrong")
+        most = max(node.calls for node in world.nodes.values())
+        if most > CALLS:
+            world.broke(f"{most} calls for one node")
+        if world.lists > LISTS:
+            world.broke(f"{world.lists} reads of the whole balancer")
 
     def _could_go_back(self) -> bool:
         asked, retiring = self.asked_back_at, self.retiring_at

@@ -106,6 +106,8 @@ class SimWorld:
         self.serial = 0
         self.lists = 0  # reads of the whole balancer
         self.drain = 60.0
+        self.closed = False  # a first deploy: nobody comes before there is anything
+        self.first = False
         self.sent = 0
         self.lost: list[str] = []
         self.cut = 0
@@ -142,7 +144,9 @@ class SimWorld:
                     self._propagate(node, now)
                 if node.applied is not Mode.REJECT:
                     self._check(node, well=ready[node.address])
-            if rate:
+            if self.closed:
+                self.closed = not all(self.takers(port) for port in self.ports)
+            elif rate:
                 self._users(int(rate * TICK), ready, now)
             for watcher in self.watchers:
                 watcher()
@@ -220,7 +224,7 @@ class SimWorld:
         net = [node for node in down if node.was_net and self.is_ready(self.by_address[node.address])]
         if len(net) > 1:
             self.lost.append(f"{self.now:.1f} port {port}: the whole net was raised at once")
-        elif any(self._died_by_itself(node) for node in down):
+        elif self.first or any(self._died_by_itself(node) for node in down):
             self.harmed += 1  # a release that dies while it serves takes its requests with it
         else:
             self.lost.append(f"{self.now:.1f} port {port}: no node is UP")

@@ -104,12 +104,14 @@ def restore_stable(scene: Scene) -> Decision | None:
     stable = [node for node in scene.stable_nodes if node.facts.id in scene.rollout.baseline]
     home = {node.facts.id: Target(Mode.ACCEPT, scene.rollout.baseline[node.facts.id]) for node in stable}
     away = [node for node in stable if not traffic.in_place(scene, node, home[node.facts.id])]
-    if away and any(node.facts.mode is Mode.BACKUP for node in stable):
-        # The net is raised all at once only in front of a candidate that serves now: an old answer will not do.
-        if old := tuple(n.facts.id for n in scene.candidate_nodes if scene.up(n) and not scene.fresh(n)):
-            return Look(old, "does the candidate still serve?")
-        if _served_by_backup(scene):
-            return _leave_backup(scene, stable, home, targets)
+    # Whether the net may be raised at once hangs on the candidate, and the bake reads it ever more rarely.
+    net = away and any(node.facts.mode is Mode.BACKUP for node in stable)
+    if net and (decision := _seen_since(scene, scene.journal.returning_at)) is not None:
+        return decision
+    if net and (old := tuple(n.facts.id for n in scene.candidate_nodes if scene.up(n) and not scene.fresh(n))):
+        return Look(old, "does the candidate still serve?")
+    if away and _served_by_backup(scene):
+        return _leave_backup(scene, stable, home, targets)
     return traffic.move(scene, home | targets) or _seen_since(scene, scene.journal.returning_at)
 
 
@@ -362,9 +364,9 @@ def _is_sick(scene: Scene, slot: Slot) -> bool:
 
 
 def _seen_since(scene: Scene, since: Instant | None) -> Decision | None:
-    """That stable serves is said of answers younger than the wish to go back: the balancer overrules what we know."""
+    """Who serves is said of answers younger than the wish to go back: the balancer overrules what we know."""
     old = [n for n in scene.candidate_nodes + scene.stable_nodes if since is not None and n.read_at < since]
-    return Look(tuple(node.facts.id for node in old), "does stable still serve?") if old else None
+    return Look(tuple(node.facts.id for node in old), "who serves now?") if old else None
 
 
 def _leave_backup(

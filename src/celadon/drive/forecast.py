@@ -4,13 +4,13 @@ import itertools
 
 import msgspec
 
-from celadon.core.action import Act, Decision, Look, Wait
+from celadon.core.action import Decision, Finish, Halt
 from celadon.core.intent import Intent
 from celadon.core.observed import HostFacts, HostSight, Mode, NodeFacts, NodeSight, SlotSight
 from celadon.core.plan import plan
 from celadon.core.preflight import Opening, Scout, plan_id
 from celadon.core.release import Colour, Release
-from celadon.core.scene import Goal, Observed
+from celadon.core.scene import Observed
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -60,16 +60,16 @@ def forecast(opening: Opening, scout: Scout) -> Forecast:
 
 
 def _steps(opening: Opening, scout: Scout) -> tuple[PlannedStep, ...]:
-    """One line for each stretch of decisions with the same goal and kind."""
+    """One line for each stretch of decisions of the same kind."""
     intent = Intent(rollout=opening.rollout)
-    observed = _expected_start(opening, scout)
-    named: list[tuple[str, str, float]] = []
-    path = [(0.0, None), *((at, decision) for at, decision in plan(observed, intent, 0.0))]
-    for (_, decision), (after, _) in itertools.pairwise([*path[1:], (path[-1][0], None)]):
-        if decision is not None:
-            named.append((name_of(decision, _goal_of(decision)), decision.because, after))
-    steps = []
-    began = 0.0
+    path = list(plan(_expected_start(opening, scout), intent, 0.0))
+    ends = [at for at, _ in path[1:]] + [path[-1][0]]
+    phase, named = "shift", []
+    for (_, decision), end in zip(path, ends, strict=True):
+        name = name_of(decision, phase)
+        phase = PHASE_AFTER.get(name, phase)
+        named.append((name, decision.because, end))
+    steps, began = [], 0.0
     for name, group in itertools.groupby(named, key=lambda item: item[0]):
         items = list(group)
         steps.append(PlannedStep(name, items[0][1], round(items[-1][2] - began, 1)))
@@ -77,17 +77,17 @@ def _steps(opening: Opening, scout: Scout) -> tuple[PlannedStep, ...]:
     return tuple(steps)
 
 
-def name_of(decision: Decision, goal: Goal | None = None) -> str:
-    """The stretch of a rollout that a decision belongs to, in the words of the live view."""
-    text = decision.because
+def name_of(decision: Decision, phase: str = "shift") -> str:
+    """The stretch of a rollout that a decision belongs to. Changes of the balancer belong to the `phase` they serve."""
+    if isinstance(decision, Finish | Halt):
+        return "finish"
     for start, name in NAMES:
-        if text.startswith(start):
+        if decision.because.startswith(start):
             return name
-    if isinstance(decision, Look | Wait) or goal is not None:
-        return "shift"
-    return "finish" if isinstance(decision, Act) else "end"
+    return phase
 
 
+PHASE_AFTER = {"commit": "bake", "bake": "retire"}  # what a change of the balancer is for, from then on
 NAMES = (
     ("settings", "prepare"),
     ("release to", "prepare"),
@@ -104,12 +104,7 @@ NAMES = (
     ("stable is out", "retire"),
     ("stop ", "retire"),
     ("remove", "finish"),
-    ("the candidate serves", "finish"),
 )
-
-
-def _goal_of(decision: Decision) -> Goal | None:
-    return None if isinstance(decision, Act) else Goal.FORWARD
 
 
 def _changes(before: Release | None, after: Release, opening: Opening) -> tuple[Change, ...]:
