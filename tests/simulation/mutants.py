@@ -102,7 +102,7 @@ MUTANTS: tuple[Mutant, ...] = (
     without(deciding.go_back_if_asked, 3),
     without(deciding.protect_users, 2),
     without(deciding.restore_stable, 12),
-    without(deciding.hold_when_paused),
+    without(deciding.hold_when_paused, 828),
     without(deciding.prepare, 4),
     without(deciding.start_missing, 4),
     without(deciding.await_healthy, 1),

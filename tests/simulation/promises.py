@@ -118,7 +118,10 @@ class Promises(Guard):
         )
 
     def _stable_serves(self, port: int) -> bool:
-        return any(self._serves(n) for n in self.world.nodes.values() if n.port == port and n.address not in self.green)
+        """It does, or it would at once: a backup carries the users as soon as no accept node is UP."""
+        stable = [n for n in self.world.nodes.values() if n.port == port and n.address not in self.green]
+        slots = self.world.by_address
+        return any(n.applied is not Mode.REJECT and n.up and self.world.is_ready(slots[n.address]) for n in stable)
 
     def start(self, slot: Slot, release: ReleaseId, before: ReleaseId | None) -> None:
         if release != self.candidate:

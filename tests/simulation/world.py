@@ -224,7 +224,7 @@ class SimWorld:
         net = [node for node in down if node.was_net and self.is_ready(self.by_address[node.address])]
         if len(net) > 1:
             self.lost.append(f"{self.now:.1f} port {port}: the whole net was raised at once")
-        elif self.first or any(self._died_by_itself(node) for node in down):
+        elif self.first or any(map(self._died_by_itself, down)) or not all(h.alive for h in self.hosts.values()):
             self.harmed += 1  # a release that dies while it serves takes its requests with it
         else:
             self.lost.append(f"{self.now:.1f} port {port}: no node is UP")
