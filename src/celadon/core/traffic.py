@@ -116,6 +116,8 @@ def _ask(scene: Scene, nodes: list[NodeSight], targets: Targets, *, lowers: bool
         return Act(tuple(changes), f"{'lower' if lowers else 'raise'} {_names_of(changes)}")
     if unread:
         return Look(_ids(unread), f"read back {_names(unread)}")
+    if not lagging:
+        return Wait(None, f"asking the balancer about {_names(nodes)}")
     return _poll(scene, lagging, f"{_names(lagging)} not seen yet as asked for")
 
 

@@ -284,7 +284,9 @@ class App:
         except Held as held:
             intent = await self.intent()
             if intent is not None and not intent.finished:
-                held.message = f"rollout {intent.rollout.number} ({_versions(intent.rollout)}) is open, {held.message}"
+                raise Held(
+                    held.lease, f"rollout {intent.rollout.number} ({_versions(intent.rollout)}) is open, "
+                ) from held
             raise
 
     async def _give_back(self, lease: Lease) -> None:

@@ -16,7 +16,7 @@ from celadon.core.decide import decide
 from celadon.core.errors import CeladonError, LeaseLost, Unavailable
 from celadon.core.evidence import Tally
 from celadon.core.intent import Intent, Rollout
-from celadon.core.journal import Driving, Finished, Opened, Verified
+from celadon.core.journal import Driving, Finished, Noted, Opened, Verified
 from celadon.core.observed import BalancerFacts, PublicSight, Question, SlotQuestion
 from celadon.core.release import ReleaseId, SlotKey
 from celadon.core.scene import Goal, Observed, Scene
@@ -63,6 +63,8 @@ class Driver:
         self._goal = Goal.FORWARD
         self._lost: Exception | None = None  # why this driver must end
         self._stopping = False
+        self._lowered_at: float | None = None  # the API's last answer to "no more of stable"
+        self._stable_answered_at: float | None = None  # through the users' door
 
     @property
     def log(self) -> Log:
@@ -167,6 +169,8 @@ class Driver:
         """The action stays in flight until its host was looked at again: the next choice rests on what it did."""
         try:
             await self._performer.perform(action)
+            if isinstance(action, SetNode) and action.lowers and self._goal is Goal.FORWARD:
+                self._lowered_at = self._world.clock.now()
             if (host := host_of(action)) is not None:
                 await self._look_at(host)
         except Exception as error:  # noqa: BLE001 - raised by the loop
@@ -198,6 +202,7 @@ class Driver:
 
     async def _finish(self, finish: Finish) -> None:
         await self._report()
+        await self._note_lag()
         if finish.result == "committed":
             return
         if self._log.journal.finished is None:
@@ -211,6 +216,15 @@ class Driver:
             done = msgspec.structs.replace(stored, finished=finish.result)
             if await self._world.store.swap_intent(raw, msgspec.json.encode(done)):
                 self._intent = done
+
+    async def _note_lag(self) -> None:
+        """How long after the API's answer users still met stable: what settle is for, measured."""
+        lowered, answered = self._lowered_at, self._stable_answered_at
+        if lowered is None or answered is None:
+            return
+        self._lowered_at = None
+        lag = round(max(0.0, answered - lowered), 2)
+        await self._log.write(Noted(text=f"stable's last answer came {lag} s later", data={"switch_lag_s": lag}))
 
     # -- looking -------------------------------------------------------------------------------
 
@@ -338,6 +352,8 @@ class Driver:
     def _tally(self) -> None:
         """Add what the verifier saw to what is not written down yet."""
         new, old = self._world.verifier.take(), self._pending
+        if self.rollout.stable is not None and new.served.get(self.rollout.stable.id):
+            self._stable_answered_at = self._world.clock.now()
         if new.since != self._run.since or new.passes < self._run.passes:
             self._passes_before = 0
         self._run = new

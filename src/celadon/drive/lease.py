@@ -30,8 +30,10 @@ class Held(Unavailable):
 
     code = "lease_held"
 
-    def __init__(self, lease: LeaseFacts) -> None:
-        super().__init__(f"driven by {lease.holder}", hint="watch: celadon status --follow · stop it: celadon abort")
+    def __init__(self, lease: LeaseFacts, what: str = "") -> None:
+        super().__init__(
+            f"{what}driven by {lease.holder}", hint="watch: celadon status --follow · stop it: celadon abort"
+        )
         self.lease = lease
 
 
