@@ -164,7 +164,8 @@ def well_made(stage: DockerStage, host: DockerHost) -> None:
 def by_hand(stage: DockerStage, host: DockerHost) -> str:
     """As somebody started it before Celadon came: no label, every address."""
     image = stage.release("before")
-    for _ in host.engine.pull(*image.split("@"), None, seconds=60):
+    name, _, digest = image.partition("@")
+    for _ in host.engine.pull(name, digest, None, seconds=60):
         pass
     recipe: dict[str, Any] = {
         "Image": image,
