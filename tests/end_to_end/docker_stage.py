@@ -95,7 +95,7 @@ class DockerStage:
     def _furnish(self) -> None:
         balancer = self.call("POST", "/v4/nodebalancers", {"label": "app-nodebalancer", "region": "us-ord"})
         self._path = f"/v4/nodebalancers/{balancer['id']}/configs"
-        check = {"check": "http", "check_path": "/", "check_interval": 4, "check_timeout": 3, "check_attempts": 2}
+        check = {"check": "http", "check_path": "/", "check_interval": 2, "check_timeout": 1, "check_attempts": 2}
         self._path += "/{}/nodes".format(
             self.call("POST", self._path, {"port": 80, "protocol": "http", "check_passive": False, **check})["id"]
         )

@@ -3,7 +3,8 @@
     python -m tests.end_to_end.network_lab FOLDER OWN_ADDRESS/PREFIX
 
 Run inside the network of those hosts (`Lab.enter`), where it has an address: private addresses are dialled as they
-stand, and no others. Prints one line,
+stand, and no others. Checks are at their real pace: a lab's quarter of a second is less than two Engines and their
+containers may keep two cores busy, and every node would be DOWN at once. Prints one line,
 `{"url": …, "token": …}`, and ends with its standard input.
 """
 
@@ -17,7 +18,6 @@ from pathlib import Path
 from celadon.lab.api.app import create_app, open_account
 from celadon.lab.api.serve import serve
 from celadon.lab.blocks import claim_block
-from celadon.lab.lab import PACE
 from celadon.lab.loopback import Link
 from celadon.lab.memory import MemoryMachines
 from celadon.lab.parts import LabPaths
@@ -30,7 +30,7 @@ async def run(folder: Path, here: ipaddress.IPv4Interface) -> None:
     claim = claim_block(folder)
     token = secrets.token_hex(16)
     account = open_account(StateFile(None), token, claim.block)
-    plane = HaproxyPlane(LabPaths(folder), lambda address: address, account.state.switches, pace=PACE, link=link)
+    plane = HaproxyPlane(LabPaths(folder), lambda address: address, account.state.switches, link=link)
     served = await serve(create_app(account, plane, MemoryMachines(), on_switches=plane.set_switches))
     try:
         sys.stdout.write(json.dumps({"url": served.url, "token": token}) + "\n")

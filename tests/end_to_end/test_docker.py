@@ -164,7 +164,7 @@ def well_made(stage: DockerStage, host: DockerHost) -> None:
 def by_hand(stage: DockerStage, host: DockerHost) -> str:
     """As somebody started it before Celadon came: no label, every address."""
     image = stage.release("before")
-    name, digest = image.split("@")
+    name, _, digest = image.partition("@")
     for _ in host.engine.pull(name, digest, None, seconds=60):
         pass
     recipe: dict[str, Any] = {
