@@ -80,12 +80,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=20_000, help="under load; the long run is benchmarks.million")
     parser.add_argument("--only", choices=SECTIONS, action="append", help="measure some; the others' figures stay")
+    parser.add_argument("--hosts", type=int, default=deploy.MANY, help="a colour, in the larger deploy")
     options = parser.parse_args()
     every: dict[str, Callable[[], list[Figure]]] = {
         "start": start.figures,
         "decide": decide_figures,
         "lab": lab.figures,
-        "deploy": deploy.figures,
+        "deploy": lambda: deploy.figures(options.hosts),
         "demo": demo.figures,
         "million": lambda: million.figures(options.requests),
     }
