@@ -28,7 +28,9 @@ def show(title: str, figures: Sequence[Figure]) -> None:
     """As lines, for a terminal."""
     print(title)
     for each in figures:
-        target = f" (target {_number(each.target)}{_unit(each.unit)}: {each.met.strip('*')})" if each.target else ""
+        target = ""
+        if each.target is not None:
+            target = f" (target {_number(each.target)}{_unit(each.unit)}: {each.met.strip('*')})"
         note = f"  {each.note}" if each.note else ""
         print(f"  {each.what:<66} {_number(each.measured)}{_unit(each.unit)}{target}{note}", flush=True)
 

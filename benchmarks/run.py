@@ -1,6 +1,6 @@
 """Every benchmark in turn, and the table `docs/benchmarks.md`.
 
-python -m benchmarks.run [--requests 20000] [--only NAME] [--no-table]
+python -m benchmarks.run [--requests 20000] [--only NAME]
 """
 
 import argparse
@@ -18,6 +18,12 @@ from celadon.adapters.clock import SystemClock
 from celadon.core.errors import CeladonError
 
 TABLE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+HEAD = """\
+# What Celadon costs
+
+Written by `just bench` on {machine}. Where other work shares the cores, seconds say little, ratios of one run say
+more, and counts and memory are what they are. Targets are the project's own; no test asserts any of these figures.
+"""
 SECTIONS = {
     "start": "Start of the command",
     "decide": "One decision",
@@ -54,55 +60,50 @@ def machine() -> str:
     return f"{cores} cores ({model}), {total:.0f} GiB, Linux {platform.release()}, Python {platform.python_version()}"
 
 
-def document(found: dict[str, list[Figure] | str], loads: tuple[float, float]) -> str:
+def section(name: str, measured: list[Figure] | str, loads: tuple[float, float]) -> str:
+    """`loads`: the machine's load average before and after."""
     day = datetime.fromtimestamp(SystemClock().utc(), UTC).date().isoformat()
-    began, ended = loads
-    where = (
-        f"Written by `just bench` on {day}: {machine()}. The machine's load average was {began:.1f} when it began and "
-        f"{ended:.1f} when it ended; the benchmarks themselves are part of the second. Where other work shares the "
-        "cores, seconds say little, ratios of one run say more, and counts and memory are what they are."
-    )
-    lines = [
-        "# What Celadon costs",
-        "",
-        where,
-        "",
-        "Targets are the project's own. No test asserts any of these figures.",
-    ]
-    for name, section in found.items():
-        lines += ["", f"## {SECTIONS[name]}", ""]
-        lines += [f"Not measured: {section}"] if isinstance(section, str) else table(section)
-    return "\n".join([*lines, ""])
+    rows = [f"Not measured: {measured}"] if isinstance(measured, str) else table(measured)
+    when = f"{day}; load average {loads[0]:.1f} before, {loads[1]:.1f} after, of which the second has this in it."
+    return "\n".join([f"## {SECTIONS[name]}", "", when, "", *rows, ""])
+
+
+def write(sections: dict[str, str]) -> None:
+    """The table anew; sections that were not measured now stay as they were."""
+    before = TABLE.read_text().split("\n## ")[1:] if TABLE.exists() else []
+    kept = {text.partition("\n")[0]: f"## {text.rstrip()}\n" for text in before}
+    kept |= {SECTIONS[name]: text for name, text in sections.items()}
+    TABLE.write_text("\n".join([HEAD.format(machine=machine()), *(kept[t] for t in SECTIONS.values() if t in kept)]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=20_000, help="under load; the long run is benchmarks.million")
-    parser.add_argument("--only", choices=SECTIONS, action="append", help="some of them; then no table is written")
+    parser.add_argument("--only", choices=SECTIONS, action="append", help="measure some; the others' figures stay")
+    parser.add_argument("--hosts", type=int, default=deploy.MANY, help="a colour, in the larger deploy")
     options = parser.parse_args()
     every: dict[str, Callable[[], list[Figure]]] = {
         "start": start.figures,
         "decide": decide_figures,
         "lab": lab.figures,
-        "deploy": deploy.figures,
+        "deploy": lambda: deploy.figures(options.hosts),
         "demo": demo.figures,
         "million": lambda: million.figures(options.requests),
     }
-    before = os.getloadavg()[0]
-    found: dict[str, list[Figure] | str] = {}
+    failed = False
     for name in options.only or SECTIONS:
+        before = os.getloadavg()[0]
+        measured: list[Figure] | str
         try:
-            figures = every[name]()
+            measured = every[name]()
         except CeladonError as error:  # one that fails leaves the others their place in the table
-            found[name] = error.message
+            measured, failed = error.message, True
             print(f"{SECTIONS[name]}: {error.message}", *error.details, sep="\n  ")
         else:
-            found[name] = figures
-            show(SECTIONS[name], figures)
-    if not options.only:
-        TABLE.write_text(document(found, (before, os.getloadavg()[0])))
-        print(f"written: docs/{TABLE.name}")
-    sys.exit(1 if any(isinstance(section, str) for section in found.values()) else 0)
+            show(SECTIONS[name], measured)
+        write({name: section(name, measured, (before, os.getloadavg()[0]))})
+    print(f"written: docs/{TABLE.name}")
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":
