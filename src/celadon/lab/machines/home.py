@@ -88,8 +88,6 @@ def environment(disk: Disk, operator: Mapping[str, str], *, uv_cache: Path, engi
         "USER": "root",
         "LOGNAME": "root",
         "TMPDIR": str(disk.home / "tmp"),
-        # Root's place is one for the whole machine: instances of a lab that root runs must not meet there.
-        "CELADON_STATE_DIR": str(disk.home / ".local" / "share" / "celadon"),
         "UV_CACHE_DIR": str(uv_cache),  # shared by all: an environment then takes 0.4 s
         name: value,
     }
