@@ -91,7 +91,7 @@ def _table(path: Path, port: int) -> Iterator[Row]:
     with path.open(encoding="ascii") as lines:
         next(lines, None)
         for line in lines:
-            if wanted not in line:  # most lines of a busy host: taking them apart was most of the cost of a look
+            if wanted not in line:  # most lines of a busy host, and no need to take them apart
                 continue
             fields = line.split()
             if not fields[1].endswith(wanted):
