@@ -26,3 +26,11 @@ simulate *ARGS:
 # every benchmark in turn, and the table docs/benchmarks.md: `just bench --only start`, `just bench --requests 1000000`
 bench *ARGS:
     .venv/bin/python -m benchmarks.run {{ARGS}}
+
+# safety taken away piece by piece must be noticed: `just mutants 400`
+mutants *ARGS:
+    .venv/bin/python -m tests.simulation.mutants {{ARGS}}
+
+# the generated pages of docs/ (a test fails when they are stale)
+docs:
+    .venv/bin/python scripts/reference.py

@@ -108,7 +108,6 @@ class Balancer(msgspec.Struct, frozen=True, kw_only=True):
         None
     )
     add_nodes: Annotated[bool, Flag(), "whether missing nodes are made, in mode reject"] = True
-    test_port: Annotated[int | None, PORT, "a firewalled config on which testers see the candidate first"] = None
 
 
 class Rollout(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,7 +183,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     secrets: Annotated[Secrets | None, Table(Secrets), "where secrets come from, after .celadon/secrets"] = None
     registry: Annotated[Registry | None, Table(Registry), "who may pull a private image"] = None
     ssh: Annotated[Ssh, Table(Ssh), "how hosts are reached"] = Ssh()
-    balancer: Annotated[Balancer, Table(Balancer), "the NodeBalancer"] = Balancer()
+    balancer: Annotated[Balancer, Table(Balancer, later=["test_port"]), "the NodeBalancer"] = Balancer()
     rollout: Annotated[Rollout, Table(Rollout, later=["steps", "approve"]), "how a release gets the traffic"] = (
         Rollout()
     )

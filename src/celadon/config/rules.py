@@ -24,7 +24,6 @@ def complete(config: Config, at: At) -> Config:
         _tags_differ,
         _nodebalancer_named,
         _one_owner_of_nodes,
-        _test_port_apart,
         _tests_named_once,
         _deadline_fits,
     ):
@@ -152,13 +151,6 @@ def _one_owner_of_nodes(config: Config, at: At) -> None:
     if config.hosts.terraform is not None and "balancer.add_nodes" in at.written and config.balancer.add_nodes:
         hint = "remove it: a node that Celadon adds is drift in Terraform's next plan"
         raise at.child("balancer").child("add_nodes").refuse("hosts.terraform is set, so Terraform owns nodes", hint)
-
-
-def _test_port_apart(config: Config, at: At) -> None:
-    balancer = config.balancer
-    if balancer.test_port is not None and balancer.test_port in (balancer.ports or ()):
-        hint = "testers need a port of the NodeBalancer that users cannot reach"
-        raise at.child("balancer").child("test_port").refuse(f"{balancer.test_port} is one of balancer.ports", hint)
 
 
 def _each_host_once(hosts: tuple[Host, ...], at: At) -> None:
