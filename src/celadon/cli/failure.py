@@ -17,7 +17,7 @@ from celadon.core.errors import CeladonError
 
 VERDICTS: dict[int, Verdict] = {2: "refused", 3: "rolled_back", 4: "unfinished"}
 NOTHING = "Nothing was changed."
-ISSUES = "https://github.com/celadon-deploy/celadon/issues"
+ISSUES = "the issue tracker of the project you got it from"
 _NEXT = re.compile(r"celadon [a-z][^·\n(`]*")
 
 
