@@ -36,10 +36,17 @@ class Fuse:
         self._count = count
         self._after = after
 
-    def burn(self, *, after: bool) -> None:
-        if not after:
-            self.seen += 1
-        if self.seen == self._count and after == self._after:
+    def begin(self) -> int:
+        """The number of an effect that begins now; others may be under way beside it."""
+        self.seen += 1
+        self._burn(self.seen, after=False)
+        return self.seen
+
+    def end(self, number: int) -> None:
+        self._burn(number, after=True)
+
+    def _burn(self, number: int, *, after: bool) -> None:
+        if number == self._count and after == self._after:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -57,9 +64,9 @@ class Wired:
 
     def _wire(self, effect: Callable[..., Any]) -> Callable[..., Any]:
         async def wired(*arguments: Any, **keywords: Any) -> Any:
-            self._fuse.burn(after=False)
+            number = self._fuse.begin()
             result = await effect(*arguments, **keywords)
-            self._fuse.burn(after=True)
+            self._fuse.end(number)
             return result
 
         return wired
