@@ -105,6 +105,11 @@ async def _feed(process: "asyncssh.SSHServerProcess[bytes]", child: asyncio.subp
         stdin.close()
 
 
+def hang_up(group: int) -> None:
+    """As a terminal that closes tells the processes on it."""
+    _signal(group, "HUP")
+
+
 def _signal(group: int, name: str) -> None:
     try:
         os.killpg(group, signal.Signals[f"SIG{name}"])

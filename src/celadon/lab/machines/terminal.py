@@ -9,7 +9,7 @@ import termios
 
 import asyncssh
 
-from celadon.lab.machines.session import Account, finish, pump
+from celadon.lab.machines.session import Account, finish, hang_up, pump
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,8 @@ async def run_on_terminal(account: Account, process: "asyncssh.SSHServerProcess[
             task.cancel()
         await asyncio.gather(typing, output, left, return_exceptions=True)
         os.close(master)  # if the session still runs, its processes get SIGHUP: the client has gone
+        if not ended.done():
+            hang_up(child.pid)  # also where the kernel has no controlling terminal to tell it through
     code = await ended
     account.leader_ended(child.pid)
     finish(process, code)
