@@ -67,16 +67,23 @@ class Watch:
         if self.subject.inside is not None and sockdiag.started_at(self.subject.inside) != self.subject.born:
             return UNKNOWN  # restarted since it was looked up: the new one is yet to be counted
         try:
+            # The news first: a socket that ends between the two readings is then in neither, until the next count.
+            # The other way round it would be in both, and counted twice for ever.
+            self._hear()
             tally = tally_of(self.subject)
             return Count(tally.open, self._opened_with(tally.alive))
         except OSError:
             return UNKNOWN
 
+    def _hear(self) -> None:
+        if self._ends is None:
+            return
+        ended, overflowed = self._ends.read()
+        # Overflow is traffic beyond counting: one more than known is enough to say "not quiet".
+        self._ended += sum(self.subject.concerns(end.address) for end in ended) + overflowed
+
     def _opened_with(self, alive: int) -> int | None:
         if self._ends is not None:
-            ended, overflowed = self._ends.read()
-            # Overflow is traffic beyond counting: one more than known is enough to say "not quiet".
-            self._ended += sum(self.subject.concerns(end.address) for end in ended) + overflowed
             total = self._ended + alive
         elif self.subject.inside is not None:
             total = sockdiag.passive_opens(self.subject.inside)
