@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from celadon.cli.app import Connected
-from celadon.core.errors import CeladonError
+from celadon.core.errors import CeladonError, Refused
 from celadon.core.intent import Intent, Rollout
 from celadon.core.journal import Journal
 from celadon.core.live import Live, live
@@ -120,3 +120,11 @@ def live_or(colour: Colour | None, situation: Situation) -> Colour:
         return colour
     now = situation.live
     return now.colour if now is not None and now.colour is not None else Colour.BLUE
+
+
+def colour_of(text: str | None) -> Colour | None:
+    if text is None:
+        return None
+    if text not in {colour.value for colour in Colour}:
+        raise Refused(f"{text!r} is not a colour", hint="blue or green")
+    return Colour(text)
