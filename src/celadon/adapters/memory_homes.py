@@ -184,4 +184,4 @@ class MemoryHomes:
 
 def _digest(store: MemoryStore) -> str:
     kept = {name: text for name, text in store.documents.items() if name != "lease"}
-    return hashlib.sha256(msgspec.json.encode((kept, store.journals), order="deterministic")).hexdigest()
+    return hashlib.sha256(msgspec.json.encode((sorted(kept.items()), sorted(store.journals.items())))).hexdigest()
