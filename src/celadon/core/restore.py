@@ -31,7 +31,7 @@ def which_stays(wanted: Wanted, scout: Scout) -> Colour:
     told = " · ".join(f"{colour} runs {_rollouts(its)}" for colour, its in labels.items())
     blue, green = labels[Colour.BLUE], labels[Colour.GREEN]
     if len(blue) == len(green) == 1 and blue != green and 0 not in blue | green:
-        return Colour.BLUE if blue < green else Colour.GREEN
+        return Colour.BLUE if min(blue) < min(green) else Colour.GREEN
     raise Refused(
         "which colour is stable cannot be told: the home's history is lost and the replicas' labels do not say",
         details=(told, live(nodes, None, None).because),

@@ -20,6 +20,7 @@ async def _move(call: Call, connected: Connected) -> Result:
     app, home = connected.wanted.app, moved.seat.home
     call.output.data(f"the home of {app} is {home}" + ("" if moved.changed else " already"))
     _say_untold(call, moved)
+    _say_config(call, connected, moved)
     return Result(keys=_keys(moved))
 
 
@@ -36,6 +37,7 @@ async def _adopt(call: Call, connected: Connected) -> Result:
     app, seat = connected.wanted.app, moved.seat
     if not moved.changed:
         call.output.data(f"{seat.home} is the home of {app} and is there: nothing was changed")
+        _say_config(call, connected, moved)
         return Result(keys=_keys(moved))
     call.output.data(f"the home of {app} is {seat.home}: epoch {seat.epoch} begins; no traffic was moved")
     _say_untold(call, moved)
@@ -47,6 +49,11 @@ async def _adopt(call: Call, connected: Connected) -> Result:
     elif live is not None and live.colour is not None:
         call.output.data(f"  {live.colour} is live: {live.because}")
     return Result(keys={**_keys(moved), "live_colour": live.colour if live is not None else None}, next=next_)
+
+
+def _say_config(call: Call, connected: Connected, moved: Moved) -> None:
+    if moved.seat.home != connected.wanted.home:
+        call.output.say(f'hint: in celadon.toml: hosts.home = "{moved.seat.home}"')
 
 
 def _say_untold(call: Call, moved: Moved) -> None:
