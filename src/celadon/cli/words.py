@@ -113,7 +113,9 @@ VERBS = (
         "abort",
         "abort",
         "stable gets all traffic back; asks nothing",
-        options=(Option("--keep-colour", "COLOUR", "which colour serves, when home is lost and labels disagree"),),
+        options=(
+            Option("--keep-colour", "COLOUR", "all traffic to this colour, when nothing else tells which was stable"),
+        ),
     ),
     Verb(
         "rollback",
