@@ -89,6 +89,18 @@ def test_a_deploy_with_a_lost_home_is_refused_and_adopting_lets_it_go_on(world: 
     assert (ran.end["rollout"], ran.end["from"]["version"], ran.end["live_colour"]) == (3, "v2", "blue")
 
 
+def test_status_names_releases_after_an_adoption(world: MemoryWorld) -> None:
+    world.run("deploy", "v1", "--yes")
+    lose_the_home(world)
+    assert "the home of shop is lost" in world.run("status").out
+    world.run("store", "adopt")
+    out = world.run("status").out
+    assert "the home was replaced by me@here" in out
+    assert "nothing was deployed" not in out
+    row = next(line for line in out.splitlines() if "blue-1:5000" in line)
+    assert " v1 " in row
+
+
 def test_a_rollback_works_from_what_hosts_remember(world: MemoryWorld) -> None:
     world.run("deploy", "v1", "--yes")
     world.run("deploy", "v2", "--yes")

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from celadon.cli.stage import Ran, Stage
+from celadon.cli.stage import Ran, Stage, ended
 from celadon.lab.load_kinds import Plan
 from celadon.lab.load_process import LoadProcess
 from celadon.lab.load_report import Report
@@ -48,8 +48,7 @@ async def killed_at(stage: Stage, effect: str, when: str, *words: str) -> Ran:
         env=stage.environ | {"PYTHONPATH": str(ROOT)},
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 180)
-    return Ran(process.returncode or 0, out.decode(), err.decode())
+    return await ended(process, f"celadon {' '.join(words)}, killed {when} effect {effect},", 180)
 
 
 def done(ran: Ran, exit_code: int = 0) -> Ran:
