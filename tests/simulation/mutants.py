@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from celadon.core import decide as deciding
-from celadon.core import judge, traffic
+from celadon.core import going_back, judge, retiring, traffic
 from celadon.core import scene as scenes
 from celadon.core.action import Act, Decision, Start
 from celadon.core.observed import Mode
@@ -99,24 +99,24 @@ async def _always_taken(self: Any, raw: bytes | None, before: Any) -> bool:
 
 
 MUTANTS: tuple[Mutant, ...] = (
-    without(deciding.go_back_if_asked, 3),
+    without(going_back.go_back_if_asked, 3),
     without(deciding.protect_users, 2),
-    without(deciding.restore_stable, 12),
+    without(going_back.restore_stable, 12),
     without(deciding.hold_when_paused, 828),
     without(deciding.prepare, 4),
     without(deciding.start_missing, 4),
     without(deciding.await_healthy, 1),
     without(deciding.take_step, 4),
     without(deciding.commit, 1),
-    without(deciding.take_out, 1),
-    without(deciding.drain_then_stop, 1),
+    without(retiring.take_out, 1),
+    without(retiring.drain_then_stop, 1),
     Mutant("a test is passed unseen", deciding, "run_test", _always(None), (6,)),
     Mutant("nobody waits for promote", deciding, "await_approval", _always(None), (4,)),
-    Mutant("stopped without being out", deciding, "_may_stop", _always(None), (1,)),
-    Mutant("stopped without quiet", deciding, "_drained", _always(None), (19, 16)),
+    Mutant("stopped without being out", retiring, "_may_stop", _always(None), (1,)),
+    Mutant("stopped without quiet", retiring, "_drained", _always(None), (19, 16)),
     Mutant("left-overs are started over", deciding, "RULES", _rules_with(deciding.start_missing, _start_all), (50,)),
-    Mutant("no fresh look before going back ends", deciding, "_seen_since", _always(None), (102, 58)),
-    Mutant("the net is left at once", deciding, "_served_by_backup", _always(False)),
+    Mutant("no fresh look before going back ends", going_back, "_seen_since", _always(None), (102, 58)),
+    Mutant("the net is left at once", going_back, "_served_by_backup", _always(False)),
     Mutant("lowered without counting the floor", traffic, "_lower", _lower_at_once),
     Mutant("the floor is nought", traffic, "floor", _always(0)),
     Mutant("lowered before it is raised", traffic, "move", _lower_before_raise, (7, 1)),
