@@ -65,6 +65,12 @@ def already_finished(scene: Scene) -> Decision | None:
     return Finish(finished.result, finished.reason) if finished is not None else None
 
 
+def let_it_be_written(scene: Scene) -> Decision | None:
+    """One decision at a time: while one is being written down, nothing is chosen that it may contradict."""
+    writing = any(isinstance(action, Record) for action in scene.observed.in_flight)
+    return Wait(None, "a decision is being written down") if writing else None
+
+
 def note_pause(scene: Scene) -> Decision | None:
     """Pausing stops the deadline's clock, so it is written down. Going back is never paused."""
     wanted = scene.intent.requests.paused
@@ -244,6 +250,7 @@ def run_last_hooks(scene: Scene) -> Decision | None:
 
 RULES: tuple[Callable[[Scene], Decision | None], ...] = (
     already_finished,
+    let_it_be_written,
     go_back_if_asked,
     note_pause,
     protect_users,

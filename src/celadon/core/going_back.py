@@ -41,6 +41,9 @@ def restore_stable(scene: Scene) -> Decision | None:
     if net and (old := tuple(n.facts.id for n in scene.candidate_nodes if scene.up(n) and not scene.fresh(n))):
         return Look(old, "does the candidate still serve?")
     if away and _served_by_backup(scene):
+        # That it is the net may be an old answer: then nobody serves, and waiting would harm.
+        if late := traffic.due(scene, [node for node in stable if _may_be_net(scene, node)]):
+            return Look(late, "is the net still there?")
         return _leave_backup(scene, stable, home, targets)
     return traffic.move(scene, home | targets) or _seen_since(scene, scene.journal.returning_at)
 
