@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from celadon.core.errors import LeaseLost, NoAnswer, Unavailable
+from celadon.core.errors import LeaseLost, NoAnswer, Refused, Unavailable
 from celadon.core.evidence import Tally
 from celadon.core.intent import Hook, Rollout
 from celadon.core.observed import (
@@ -48,6 +48,8 @@ class Guard:
     """Told of every effect as it reaches the world. The promises are one; this one says nothing."""
 
     def send(self, driver: str) -> None: ...
+
+    def refused(self, what: str) -> None: ...
 
     def wrote(self, rollout: int, event: bytes) -> None: ...
 
@@ -207,6 +209,9 @@ class Ports:
     async def put_artifact(self, writ: Writ, release: Release) -> int:
         await self._before(f"artifact {writ.host}", effect=True)
         await asyncio.sleep(self.world.random.uniform(0, 20))
+        if self.world.no_artifact:
+            self.guard.refused(f"artifact {writ.host}")
+            raise Refused(f"{release.artifact}: there is no such image")
         self._writ(writ).artifacts.add(release.artifact)
         await self._after(f"artifact {writ.host}", effect=True)
         return 1
@@ -242,6 +247,8 @@ class Ports:
     async def warm_up(self, host: str, warm_up: WarmUp) -> None:
         await self._before(f"warm {warm_up.slot.key}", effect=True)
         self._reach(host)
+        if (replica := self.world.replica(warm_up.slot)) is not None:
+            replica.warm = True
         await self._after(f"warm {warm_up.slot.key}", effect=True)
 
     async def prune(self, writ: Writ, keep: frozenset[ReleaseId]) -> None:
@@ -416,7 +423,7 @@ class Ports:
     async def run(self, command: Hook, rollout: Rollout, *, test: bool) -> CommandResult:
         await self._before(f"run {command.name}", effect=True)
         self.ran.append(command.name)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(self.world.slow if test else 1.0)
         await self._after(f"run {command.name}", effect=False)
         return CommandResult(ok=self.command_ok.get(command.name, True), lines=(f"{command.name} ran",))
 

@@ -4,6 +4,7 @@ PROMISES names them, each with its sentence from `docs/explanation/promises.md`.
 tick, at every effect as it reaches the world, and when the rollout says that it is over.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 from celadon.core.intent import Rollout
 from celadon.core.observed import Mode
 from celadon.core.release import Colour, ReleaseId, Slot
+from celadon.core.strategy import Approve
 from celadon.drive.driver import decode_intent
 from celadon.drive.lease import decode as decode_lease
 from tests.simulation.ports import SECRET, Guard
@@ -20,8 +22,9 @@ from tests.simulation.world import Node, SimWorld
 PROMISES = {
     "no_request_lost": "No request fails by what Celadon does.",
     "serving_floor": "As many nodes serve as served when the rollout opened, at most the candidate's slots.",
-    "no_weight_before_probed": "No node gets traffic before its replica was probed and the NodeBalancer called it UP.",
+    "no_weight_before_probed": "No node gets traffic before its replica was probed and warmed up.",
     "gates": "No traffic moves past a failed test, a gate that waits for a person, or a pause.",
+    "hooks": "The operator's hooks run at their moments, and a person says what became of one that was interrupted.",
     "no_signal": "No replica is signalled while it can still receive requests.",
     "commit_point": "Before the commit point stable is not stopped; after it nothing removes the candidate "
     "before stable serves.",
@@ -36,7 +39,7 @@ PROMISES = {
     "recovery": "While stable could serve, users are not left with a dead or failing candidate.",
     "missing_data": "Missing data is never success: what cannot be counted is drained to the deadline.",
     "good_release": "A good release is deployed when nothing goes wrong.",
-    "kept": "What a rollback needs is not removed.",
+    "kept": "What a rollback needs is not removed; what none needs is.",
     "few_calls": "A deploy's calls to the API do not grow with how long it waits.",
     "secrets": "Secrets are written down nowhere.",
     "terraform": "A rollout makes and removes no node: `terraform plan` shows no change.",
@@ -46,6 +49,8 @@ PROMISES = {
 CALLS = 30  # reads and changes of one node in a rollout in which nothing goes wrong
 LISTS = 20
 HEARD = 10.0  # seconds after which a living driver has heard what people asked for, also when its home answers late
+LATE = 30.0  # seconds after the deadline of the way forward
+REFUSED = 1  # of one action, for good
 HARM = 150.0  # seconds under a driver that hears everything, after which users are with what works
 
 
@@ -75,9 +80,16 @@ class Promises(Guard):
         self.retiring_at: float | None = None
         self.returning = False
         self.finished: str | None = None
+        self.finished_at: float | None = None
         self.harmed_for: dict[int, float] = {}
         self.up_seen: set[int] = set()  # ports on which the balancer called the first candidate UP since it was raised
         self.events = 0
+        self.puts = 0
+        self.opened_at = 0.0
+        self.settled = False  # a person said so of every hook
+        self.ran: set[str] = set()
+        self.test_failed = False
+        self.refusals: Counter[str] = Counter()
         self._ticked_at = world.now if world._loop is not None else 0.0
         world.watchers.append(self.tick)
 
@@ -142,28 +154,93 @@ class Promises(Guard):
             self._event(msgspec.json.decode(event))
 
     def _event(self, event: dict[str, Any]) -> None:
+        by_kind = {
+            "Opened": self._opened,
+            "Asked": self._asked,
+            "CommandStarted": self._command_started,
+            "CommandFinished": self._command_finished,
+            "Committed": self._committed,
+            "Returning": self._returning,
+            "Retiring": self._retiring,
+            "Finished": self._finished,
+        }
         kind = event["type"]
-        if kind == "Asked" and event["address"] in self.green and not self.raised:
+        if self.finished is not None and kind in {"Asked", "Started", "Stopped", "Warmed", "Committed"}:
+            self.broke("idempotent", f"{kind} after the end")
+        if kind in by_kind:
+            by_kind[kind](event)
+
+    def _opened(self, _event: dict[str, Any]) -> None:
+        self.opened_at = self.world.now
+
+    def _asked(self, event: dict[str, Any]) -> None:
+        if event["address"] in self.green and not self.raised:
             self._first_traffic()
-        elif kind == "CommandFinished" and event["kind"] == "test":
-            self.tested = event["ok"]
-        elif kind == "Committed":
-            self.committed = True
-            self._all_on_candidate()
-        elif kind == "Returning":
-            self.returning = True
-        elif kind == "CommandStarted" and self.returning and event["name"] != "after_rollback":
+
+    def _command_started(self, event: dict[str, Any]) -> None:
+        if event["kind"] == "test" and self.test_failed:
+            self.broke("gates", "a failed test is run again")
+        if self.returning and event["name"] != "after_rollback":
             self.broke("going_back", f"passed the gate {event['name']}")
-        elif kind == "Retiring" and self.retiring_at is None:
-            self.retiring_at = self.world.now
-        elif kind == "Finished" and self.finished is None:
-            self.finished = event["result"]
-            self._right_colour_serves(event["result"])
+        if event["kind"] == "hook" and event["name"] in self.ran:
+            self.broke("hooks", f"{event['name']} runs again")
+
+    def _command_finished(self, event: dict[str, Any]) -> None:
+        if event["kind"] == "test":
+            self.tested, self.test_failed = event["ok"], not event["ok"]
+        else:
+            self.ran.add(event["name"])
+
+    def _committed(self, _event: dict[str, Any]) -> None:
+        self.committed = True
+        self._all_on_candidate()
+        late = self.world.now - self.opened_at - self.rollout.timing.deadline
+        gates = any(isinstance(step, Approve) for step in self.rollout.steps)
+        if late > LATE and not gates and not self.crashed and not self.world.faults["pause"]:
+            self.broke("deadlines", f"committed {late:.0f} s after the deadline of the way forward")
+
+    def _returning(self, _event: dict[str, Any]) -> None:
+        self.returning = True
+
+    def _retiring(self, _event: dict[str, Any]) -> None:
+        self.retiring_at = self.world.now if self.retiring_at is None else self.retiring_at
+        if self.returning:
+            self.broke("going_back", "stable retires on the way back to it")
+
+    def _finished(self, event: dict[str, Any]) -> None:
+        if self.finished is not None:
+            return
+        self.finished, self.finished_at = event["result"], self.world.now
+        self._right_colour_serves(event["result"])
+        self._hooks_ran(event["result"])
+
+    def _hooks_ran(self, result: str) -> None:
+        if not self.rollout.hooks or self.settled:
+            return
+        wanted = {"before_prepare", "before_shift", "after_commit", "after_finish"} if result == "done" else set()
+        if self.first:
+            wanted -= {"after_commit"}  # nothing is baked
+        if missing := wanted - self.ran:
+            self.broke("hooks", f"{result}, and {sorted(missing)} did not run")
+        if result == "rolled_back" and "after_rollback" not in self.ran and not self.crashed:
+            self.broke("hooks", "rolled back, and after_rollback did not run")
+
+    def refused(self, what: str) -> None:
+        self.refusals[what] += 1
+        if self.refusals[what] > REFUSED and not self.crashed:
+            self.broke("deadlines", f"tried again what was refused for good: {what}")
+
+    @property
+    def crashed(self) -> bool:
+        return bool(self.world.faults["crash"] or self.world.faults["home"] or self.world.faults["freeze"])
 
     def _all_on_candidate(self) -> None:
         """As the data plane has it; what somebody changed or a host that died a moment ago cannot be known."""
         world = self.world
         for node in world.nodes.values():
+            twins = [n for n in world.nodes.values() if (n.port, n.address) == (node.port, node.address)]
+            if len(twins) > 1 and world.now > world.edited_at.get(node.port, -1e9) + 60.0:
+                self.broke("confirmed", f"port {node.port} has {len(twins)} nodes for {node.address} at the commit")
             if node.id not in self.nodes or world.now < world.edited_at.get(node.port, -1e9) + 30.0:
                 continue
             wanted = Mode.ACCEPT if node.address in self.green else Mode.REJECT
@@ -178,6 +255,8 @@ class Promises(Guard):
             self.broke("one_driver", f"{driver} changes the balancer, and {lease.holder or 'nobody'} has the lease")
 
     def put(self, node: Node, mode: Mode, weight: int) -> None:
+        self.puts += 1
+        self._still_open(f"node {node.id} is asked to {mode.value}")
         if node.address not in self.green:
             return
         if mode is Mode.ACCEPT:
@@ -194,6 +273,8 @@ class Promises(Guard):
                 self.broke("no_weight_before_probed", f"there is nothing in {slot.key}")
         elif replica.probed < self.rollout.health.passes and not replica.restarts and not world.excused:
             self.broke("no_weight_before_probed", f"{slot.key} passed {replica.probed} probes")
+        elif not replica.warm and not replica.restarts and not world.excused:
+            self.broke("no_weight_before_probed", f"{slot.key} is cold")
         if node.address != self.first_green and node.port not in self.up_seen:
             self.broke("no_weight_before_probed", f"{slot.key} before port {node.port} called the first one UP")
 
@@ -204,6 +285,8 @@ class Promises(Guard):
             self.broke("gates", "traffic moved while a person held it")
         if not self.tested:
             self.broke("gates", "traffic moved before the tests had passed")
+        if self.rollout.hook("before_shift") is not None and "before_shift" not in self.ran and not self.settled:
+            self.broke("hooks", "traffic moved before before_shift had run")
         if self.paused_at is not None and self.world.now > self.paused_at + HEARD and not self.frozen:
             self.broke("gates", "traffic moved while paused")
 
@@ -218,13 +301,19 @@ class Promises(Guard):
         slots = self.world.by_address
         return any(n.applied is not Mode.REJECT and n.up and self.world.is_ready(slots[n.address]) for n in stable)
 
+    def _still_open(self, what: str) -> None:
+        if self.finished is not None and not self.frozen:
+            self.broke("same_end", f"after the end: {what}")
+
     def start(self, slot: Slot, release: ReleaseId, before: ReleaseId | None) -> None:
+        self._still_open(f"{slot.key} is started")
         if release != self.candidate:
             self.broke("same_end", f"started {release} in {slot.key}")
         if before is not None and self.world.can_receive(slot):
             self.broke("no_signal", f"started {release} over {before}, which could receive requests")
 
     def stop(self, slot: Slot) -> None:
+        self._still_open(f"{slot.key} is stopped")
         if self.world.can_receive(slot):
             self.broke("no_signal", slot.key)
         if slot.node_address not in self.green and not self.committed:
@@ -272,6 +361,9 @@ class Promises(Guard):
         world = self.world
         if result != "done":
             self.broke("good_release", result)
+        slots = (*self.rollout.candidate_slots, *self.rollout.stable_slots)
+        if dirty := [slot.host for slot in slots if "ancient" in world.hosts[slot.host].settings]:
+            self.broke("kept", f"what no rollback needs is still on {dirty}")
         most = max(node.calls for node in world.nodes.values())
         if most > CALLS:
             self.broke("few_calls", f"{most} for one node")
@@ -283,7 +375,8 @@ class Promises(Guard):
         yield from (raw for raw in (self.world.intent, self.world.lease) if raw is not None)
 
     def _could_go_back(self) -> bool:
-        asked, retiring = self.asked_back_at, self.retiring_at
+        asked = self.asked_back_at
+        retiring = self.retiring_at if self.retiring_at is not None else self.finished_at
         return (
             not self.frozen and asked is not None and (retiring is None or asked + HEARD < retiring) and not self.first
         )
@@ -300,6 +393,10 @@ class Promises(Guard):
         addresses = {slot.node_address for slot in slots}
         there = {(n.port, n.address) for n in world.nodes.values() if n.id in self.nodes}
         wanted = {(port, address) for port, address in there if address in addresses}
+        stored = decode_intent(world.intent)
+        if winner is Colour.BLUE and stored is not None and stored.rollout.number == self.number:
+            back_to = stored.rollout.baseline  # as it was when it opened, whatever had been changed before
+            wanted = {(n.port, n.address) for n in world.nodes.values() if n.id in back_to and not self.first}
         edited = max(world.edited_at.values(), default=-1e9)
         if serving != wanted and edited < world.now - HEARD:
             promise = "truth" if not world.edited_at else "balancer_overrules"

@@ -21,7 +21,6 @@ from tests.simulation.story import tell
 from tests.simulation.wide import run_wide, told
 from tests.simulation.world import Behaviour
 
-
 say = print  # what this is for
 
 

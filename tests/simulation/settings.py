@@ -13,6 +13,9 @@ Event = Literal[
 ]
 
 
+Beginning = Literal["plain", "mixed", "net", "busy"]
+
+
 @dataclass
 class Happening:
     """Something that befalls the world at a moment of the story."""
@@ -43,6 +46,10 @@ class Setting:
     tests: bool = False
     hooks: bool = False
     commands: bool = False  # opened and run again by the command itself, preflight and all
+    bad_test: bool = False  # the test fails
+    slow_test: bool = False  # it takes longer than the whole rollout may
+    no_artifact: bool = False  # the release cannot be had
+    beginning: Beginning = "plain"  # how the command finds the balancer
     tight: bool = False  # the API takes few calls a minute
     lengths: tuple[float, ...] = LENGTHS
     candidate: Behaviour = field(default_factory=Behaviour)
@@ -51,13 +58,20 @@ class Setting:
     drivers: int = 1
     skew: float = 0.0
 
+    def __str__(self) -> str:
+        """What is not as in the plainest world."""
+        plain = Setting(self.seed)
+        told = [f"{n}={getattr(self, n)!r}" for n in self.__dataclass_fields__ if getattr(self, n) != getattr(plain, n)]
+        return f"seed {self.seed}: {', '.join(told) or 'nothing is special'}"
+
     @property
     def calm(self) -> bool:
         """Nothing goes wrong here: a good release is deployed, with few calls."""
         return (
             self.faults == Faults()
             and self.candidate == Behaviour()
-            and not self.tight
+            and self.beginning == "plain"
+            and not (self.tight or self.bad_test or self.slow_test or self.no_artifact)
             and all(h.kind == "promote" for h in self.happenings)
         )
 
@@ -84,6 +98,7 @@ def draw(seed: int) -> Setting:
     colours = chance.choice([1, 1, 2, 2, 3])
     hold = chance.random() < 0.1
     commands = chance.random() < 0.2
+    tests: bool
     setting = Setting(
         seed=seed,
         colours=colours,
@@ -96,7 +111,11 @@ def draw(seed: int) -> Setting:
         unchecked_backups=chance.random() < 0.5,
         no_net=chance.random() < 0.1,
         hold=hold,
-        tests=chance.random() < 0.1,
+        tests=(tests := chance.random() < 0.1),
+        bad_test=tests and chance.random() < 0.3,
+        slow_test=tests and chance.random() < 0.1,
+        no_artifact=chance.random() < 0.02,
+        beginning=chance.choice([*["plain"] * 17, "mixed", "net", "busy"]) if commands else "plain",
         hooks=chance.random() < 0.1,
         commands=commands,
         tight=chance.random() < 0.05,
@@ -109,7 +128,9 @@ def draw(seed: int) -> Setting:
     )
     if chance.random() < 0.1:
         promote = tuple(h for h in setting.happenings if h.kind == "promote")
-        return replace(setting, faults=Faults(), candidate=Behaviour(), happenings=promote, tight=False)
+        return replace(
+            setting, faults=Faults(), candidate=Behaviour(), happenings=promote, tight=False, no_artifact=False
+        )
     return setting
 
 

@@ -19,9 +19,9 @@ from celadon.drive.app import App
 from celadon.drive.driver import Driver, decode_intent
 from celadon.drive.lease import Lease
 from tests.simulation.coverage import Coverage
-from tests.simulation.ports import Faults, Ports
+from tests.simulation.ports import Faults, Guard, Ports
 from tests.simulation.promises import Promises
-from tests.simulation.settings import Happening, Setting, draw
+from tests.simulation.settings import Beginning, Happening, Setting, draw
 from tests.simulation.virtual import run
 from tests.simulation.world import RATE, SimWorld
 
@@ -46,10 +46,11 @@ OLD = Release(app="shop", version="v1", artifact="r/shop@sha256:old", runtime="d
 NEW = Release(app="shop", version="v2", artifact="r/shop@sha256:new", runtime="docker", secrets=SECRETS)
 LEFT = Release(app="shop", version="v0", artifact="r/shop@sha256:left", runtime="docker")
 OTHER = Release(app="shop", version="v3", artifact="r/shop@sha256:other", runtime="docker")
+ANCIENT = "ancient"  # the settings of a release that no rollback needs
 CALM_AT = 1000.0  # seconds into a story at which faults stop
-PATIENCE = CALM_AT + 2.0 * TIMING.deadline  # once faults stop, going on or going back ends within its deadline
-HALTS = 6  # times that the same command is run again after a driver said that it is stuck
-REFUSALS = 5  # and after opening was refused
+PATIENCE = CALM_AT + 4.0 * TIMING.deadline  # once faults stop: going on, going back, and being stuck twice
+HALTS = 1  # times that the same command is run again after a driver said that it is stuck
+REFUSALS = 8  # and after opening was refused
 MOMENTS: tuple[HookMoment, ...] = ("before_prepare", "before_shift", "after_commit", "after_finish", "after_rollback")
 
 
@@ -73,6 +74,16 @@ def tell(
 ) -> Outcome:
     outcome: Outcome = run(_Story(setting, trace=trace, patience=patience, coverage=coverage).tell())
     return outcome
+
+
+class Witness(Guard):
+    """Tells a rollout's promises what somebody else writes into its journal; what they do later is their story."""
+
+    def __init__(self, promises: Promises) -> None:
+        self._promises = promises
+
+    def wrote(self, rollout: int, event: bytes) -> None:
+        self._promises.wrote(rollout, event)
 
 
 class _Story:
@@ -122,6 +133,8 @@ class _Story:
         if physics.done() and not physics.cancelled() and (error := physics.exception()) is not None:
             raise error
         self.promises.after(result, bad=setting.candidate.fails > 0 and not setting.first)
+        if setting.beginning != "plain" and (result != "refused" or self.promises.puts):
+            self.promises.broke("balancer_overrules", f"opened, though the balancer was {setting.beginning}: {result}")
         if setting.calm:
             self.promises.after_calm(result)
         return Outcome(result, world, self.promises, self.drivers, self.decisions, world.now - began, self.lines)
@@ -133,6 +146,10 @@ class _Story:
         world.lengths = setting.lengths
         world.unchecked_backups = setting.unchecked_backups
         world.behaviours[NEW.id] = setting.candidate
+        world.no_artifact = setting.no_artifact
+        world.slow = 1.2 * TIMING.deadline if setting.slow_test else 1.0
+        for host in world.hosts.values():
+            host.settings.add(ANCIENT)
         if setting.tight:
             world.limits = {"list": 6, "node": 30}
         if setting.leftover:
@@ -143,6 +160,19 @@ class _Story:
                     world.apply(node.id, Mode.REJECT, 1, ours=False)
         if not setting.first:
             world.serve_from(Colour.BLUE, OLD)
+        self._begin(setting.beginning)
+
+    def _begin(self, beginning: Beginning) -> None:
+        """What must not be opened: both colours accept, only the net serves, or the candidate's colour is in use."""
+        green = {slot.node_address for slot in self.world.slots[Colour.GREEN]}
+        if beginning == "plain":
+            return
+        self.world.excused = beginning
+        for node in self.world.nodes.values():
+            if node.address in green and beginning in {"mixed", "net"}:
+                node.mode = node.applied = Mode.ACCEPT
+            elif node.address in green or beginning == "net":
+                node.mode = node.applied = Mode.BACKUP
 
     def _calm_down(self) -> None:
         """From here on nothing goes wrong any more: the rollout must end within its deadlines."""
@@ -248,8 +278,11 @@ class _Story:
 
     async def _somebody_deploys(self, kind: str) -> None:
         """Another release, or the same with another config: refused while the rollout is open."""
+        if not self.promises.events:
+            return
         ports = Ports(self.world)
-        ports.guard = self.promises
+        ports.guard = Witness(self.promises)
+        self.promises.allowed.add(OTHER.id)
         app = App(ports.everything(), self._wanted(other=kind == "other_config"), who="somebody")
         try:
             await app.deploy(OTHER if kind == "other_deploy" else NEW, Options())
@@ -268,7 +301,7 @@ class _Story:
             if (over := self._over()) is not None:
                 return over
             halts += "halted" in results
-            refusals += "lost" in results and self.world.intent is None
+            refusals += "lost" in results and not self.promises.events
             if halts > HALTS:
                 return "halted"
             if refusals > REFUSALS:
@@ -290,7 +323,7 @@ class _Story:
         skew = self.setting.skew * number if self.setting.drivers > 1 else self.setting.skew * (self.drivers % 2)
         ports = Ports(self.world, faults=self.faults, skew=skew, name=name)
         ports.guard = self.promises
-        ports.command_ok = {}
+        ports.command_ok = {"smoke": not self.setting.bad_test}
         ports.process = asyncio.current_task()
         self.living.append(ports)
 
@@ -314,6 +347,7 @@ class _Story:
         finally:
             self.promises.driven -= 1
         if isinstance(end, Halt) and end.needs_person:
+            self.promises.settled = True
             self._ask(lambda requests: msgspec.structs.replace(requests, settled_hooks=MOMENTS))
             return "ended"
         return "halted" if isinstance(end, Halt) else "ended"

@@ -7,6 +7,8 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
+SPINS = 20_000  # turns at one and the same moment
+
 
 class _NoSockets(selectors.BaseSelector):
     """There is nothing to wait for but time."""
@@ -35,6 +37,7 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
         self._now = start
         self._selector = _NoSockets()
         self.turns = 0
+        self._since = 0  # the turn at which it became now
 
     def time(self) -> float:
         return self._now
@@ -53,12 +56,15 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
         """One turn: what is due, and all that was ready when it began."""
         self.turns += 1
         ready, scheduled = self._ready, self._scheduled
+        if self.turns - self._since > SPINS:
+            raise RuntimeError("the loop spins: time stands still")
         while scheduled and scheduled[0].cancelled():
             heapq.heappop(scheduled)
         if not ready:
             if not scheduled:
                 raise RuntimeError("everything waits and nothing is scheduled: a deadlock")
-            self._now = max(self._now, scheduled[0].when())
+            if scheduled[0].when() > self._now:
+                self._now, self._since = scheduled[0].when(), self.turns
         while scheduled and scheduled[0].when() <= self._now:
             ready.append(heapq.heappop(scheduled))
         for _ in range(len(ready)):

@@ -115,8 +115,10 @@ def told(record: Record) -> str:
         f"{worlds} of {record.worlds} worlds, {len(record.broken)} broken, {record.results}",
         f"{totals.get('decisions', 0)} decisions of {totals.get('drivers', 0)} drivers in {hours:.0f} simulated hours",
         f"{record.faults.get('crash', 0)} crashes, {faults} faults in all: {record.faults}",
-        f"{totals.get('requests', 0)} requests, {totals.get('lost', 0)} lost by Celadon, {totals.get('harmed', 0)} by "
-        f"what befell them, {totals.get('exposed', 0)} at a lone unchecked net",
+        (
+            f"{totals.get('requests', 0)} requests, {totals.get('lost', 0)} lost by Celadon, "
+            f"{totals.get('harmed', 0)} by what befell them, {totals.get('exposed', 0)} at a lone unchecked net"
+        ),
         f"{worlds / record.seconds:.1f} worlds/s a core" if record.seconds else "",
         *(f"seed {seed}: {broken}" for seed, broken in sorted(record.broken.items())),
     ]

@@ -44,6 +44,7 @@ class Replica:
     signalled: bool = False
     open: list[tuple[float, float]] = field(default_factory=list)  # (ends, began) of the requests under way
     opened: int = 0
+    warm: bool = False
     probed: int = 0  # probes that this run of it passed
 
     @property
@@ -124,6 +125,8 @@ class SimWorld:
         self.serial = 0
         self.lists = 0  # reads of the whole balancer
         self.drain = 60.0
+        self.no_artifact = False
+        self.slow = 1.0  # seconds that a test takes
         self.closed = False  # a first deploy: nobody comes before there is anything
         self.first = False
         self.sent = 0
@@ -142,6 +145,7 @@ class SimWorld:
         self.calls: dict[str, deque[float]] = {"list": deque(), "node": deque()}  # of the API, in the last minute
         self.limits = {"list": 200, "node": 1600}  # a minute
         self.edited_at: dict[int, float] = {}  # by port: when somebody changed the balancer by hand
+        self.deleted_at: dict[str, float] = {}  # by address
         self.died_at: dict[str, float] = {}  # by address: when what was there last stopped answering by itself
         self.out_since: dict[int, float] = {}  # by port: nobody is UP
         self.blame: dict[int, str] = {}  # and why
@@ -271,7 +275,7 @@ class SimWorld:
         replica.restarts += 1
         replica.ready_at = self.now + (1e9 if behaviour.stays_dead else behaviour.ready_after)
         replica.dies_at = self.now + behaviour.dies_after
-        replica.open, replica.opened, replica.probed = [], 0, 0
+        replica.open, replica.opened, replica.probed, replica.warm = [], 0, 0, False
 
     def is_ready(self, slot: Slot) -> bool:
         return self._is_ready(slot, self.now)
@@ -354,7 +358,7 @@ class SimWorld:
     def remove_node(self, id_: int) -> None:
         """Deleted by hand, or with its instance."""
         node = self.nodes.pop(id_)
-        self.edited_at[node.port] = self.now
+        self.edited_at[node.port] = self.deleted_at[node.address] = self.now
 
     def apply(self, id_: int, mode: Mode, weight: int, *, sent_at: float | None = None, ours: bool = True) -> None:
         """The API takes a change; the data plane has it up to `lag` later."""
@@ -380,7 +384,9 @@ class SimWorld:
         replica = self.hosts[slot.host].replicas[slot.key]
         replica.signalled = True
         open_ = replica.count(self.now)
-        self.cut += sum(self.now - began < self.drain for _, began in replica.open)
+        deleted = self.deleted_at.get(slot.node_address, -1e9)
+        if self.now > deleted + 60.0 + self.drain:  # nobody can know since when a deleted node gets nothing
+            self.cut += sum(self.now - began < self.drain for _, began in replica.open)
         return open_
 
     def can_receive(self, slot: Slot) -> bool:

@@ -97,7 +97,9 @@ def _may_stop(scene: Scene, slot: Slot) -> Decision | None:
     on = [node for node in nodes if not scene.off(node)]
     if on:
         return traffic.settle(scene, on) or Wait(None, f"{slot.key} is not out of the balancer")
-    touched = any(node.facts.id in scene.journal.raised | scene.rollout.baseline.keys() for node in nodes)
+    known = scene.journal.raised | scene.rollout.baseline.keys()
+    # Where somebody deleted its node, nobody knows what it carried.
+    touched = any(node.facts.id in known for node in nodes) or len(nodes) < len(scene.rollout.ports)
     if not scene.reachable(slot):
         return _abandon(scene, slot, _drain_until(scene, nodes))
     return _drained(scene, slot, nodes, had_traffic=touched)
@@ -110,11 +112,16 @@ def out_and_quiet(scene: Scene, slot: Slot) -> Decision | None:
 
 
 def _drained(scene: Scene, slot: Slot, nodes: list[NodeSight], *, had_traffic: bool) -> Decision | None:
-    """None once nobody is waiting for an answer from there, or the drain deadline has passed, on fresh answers."""
+    """None once nobody is waiting for an answer from there, or the drain deadline has passed, on fresh answers.
+
+    Quiet is counted when the balancer has settled: until then it may still send a request, after the newest count.
+    """
     deadline = _drain_until(scene, nodes)
-    sight = scene.slot(slot)
+    sight, host = scene.slot(slot), scene.host(slot)
     since = sight.quiet_since if sight is not None else None
-    quiet = since is not None and scene.now >= since + scene.timing.quiet
+    counted_at = host.seen_at if host is not None else None
+    counted = counted_at is not None and counted_at >= deadline - scene.timing.drain
+    quiet = counted and since is not None and scene.now >= since + scene.timing.quiet
     if had_traffic and not quiet and scene.now < deadline:
         return Wait(deadline, f"drain {slot.key}: {_open(sight)}")
     stale = [node for node in nodes if not scene.fresh(node)]
@@ -122,8 +129,10 @@ def _drained(scene: Scene, slot: Slot, nodes: list[NodeSight], *, had_traffic: b
 
 
 def _drain_until(scene: Scene, nodes: list[NodeSight]) -> Instant:
-    settled = (scene.unchanged_since(node) + scene.timing.settle for node in nodes)
-    return max(settled, default=scene.now) + scene.timing.drain
+    journal = scene.journal
+    leaving = journal.returning_at if journal.returning_at is not None else journal.committed_at
+    since = max((scene.unchanged_since(node) for node in nodes), default=leaving if leaving is not None else scene.now)
+    return since + scene.timing.settle + scene.timing.drain
 
 
 def _abandon(scene: Scene, slot: Slot, deadline: Instant) -> Decision:
