@@ -14,6 +14,7 @@ Event = Literal[
 
 
 Beginning = Literal["plain", "mixed", "net", "busy"]
+BEGINNINGS: tuple[Beginning, ...] = ("mixed", "net", "busy", *("plain",) * 17)
 
 
 @dataclass
@@ -115,7 +116,7 @@ def draw(seed: int) -> Setting:
         bad_test=tests and chance.random() < 0.3,
         slow_test=tests and chance.random() < 0.1,
         no_artifact=chance.random() < 0.02,
-        beginning=chance.choice([*["plain"] * 17, "mixed", "net", "busy"]) if commands else "plain",
+        beginning=chance.choice(BEGINNINGS) if commands else "plain",
         hooks=chance.random() < 0.1,
         commands=commands,
         tight=chance.random() < 0.05,
