@@ -17,8 +17,8 @@ from celadon.core.errors import CeladonError, LeaseLost, Unavailable
 from celadon.core.evidence import Tally
 from celadon.core.intent import Intent, Rollout
 from celadon.core.journal import Driving, Finished, Noted, Opened, Verified
-from celadon.core.observed import BalancerFacts, PublicSight, Question, SlotQuestion
-from celadon.core.release import ReleaseId, SlotKey
+from celadon.core.observed import BalancerFacts, Mode, PublicSight, Question, SlotQuestion
+from celadon.core.release import ReleaseId, Slot, SlotKey
 from celadon.core.scene import Goal, Observed, Scene
 from celadon.drive.lease import Lease
 from celadon.drive.log import Log
@@ -300,7 +300,7 @@ class Driver:
             self._memory.saw_host(host, facts, asked_at, expected)
 
     def _question(self, host: str) -> Question:
-        """The colour that leaves is counted, and not probed: a probe is a connection. The other is probed."""
+        """What leaves is counted, and not probed: a probe is a connection. Everything else is probed."""
         rollout, leaving = self.rollout, self._leaving()
         slots = [
             SlotQuestion(
@@ -315,14 +315,15 @@ class Driver:
         ]
         return Question(rollout.app, tuple(slots), rollout.health.probe)
 
-    def _leaving(self) -> frozenset[object]:
-        match self._goal:
-            case Goal.BACK:
-                return frozenset(self.rollout.candidate_slots)
-            case Goal.RETIRE:
-                return frozenset(self.rollout.stable_slots)
-            case _:
-                return frozenset()
+    def _leaving(self) -> frozenset[Slot]:
+        """What is out of the balancer already, as far as is seen: until then it may have to carry users."""
+        slots: tuple[Slot, ...] = ()
+        if self._goal is Goal.BACK:
+            slots = self.rollout.candidate_slots
+        elif self._goal is Goal.RETIRE:
+            slots = self.rollout.stable_slots
+        on = {node.facts.address for node in self._memory.nodes.values() if node.facts.mode is not Mode.REJECT}
+        return frozenset(slot for slot in slots if slot.node_address not in on)
 
     def _releases(self) -> list[tuple[Any, Any]]:
         rollout = self.rollout
