@@ -26,6 +26,7 @@ from celadon.core.intent import Health, Hook, Rollout, Timing, Verify
 from celadon.core.observed import BalancerFacts, ConfigFacts, Mode, NodeFacts, Probe
 from celadon.core.release import Colour, Release, Slot
 from celadon.core.secret import Secret
+from celadon.core.trial import Answer, Trial, TrialFacts
 from celadon.core.wanted import Wanted
 from celadon.drive.app import App
 from celadon.ports import CommandResult, World
@@ -98,6 +99,12 @@ class Commands:
         return self.result
 
 
+WELL = TrialFacts(
+    moved=0, port=5000, listening=0.4, elsewhere=(), passed=0.5, probe=Answer(True, 200, "", 0.01), location="",
+    program="gunicorn", hears=True, exit_code=0, slow=None, stopped=0.3, patience=40.0, lines=(),
+)  # fmt: skip
+
+
 class NoSecrets:
     def values(self, release: Release) -> Mapping[str, Secret]:
         return {}
@@ -112,6 +119,8 @@ class Reach:
         self.said = b"hello\n"
         self.commands: list[Command] = []
         self.fingerprint = "SHA256:abc"
+        self.trials: list[tuple[str, Trial]] = []
+        self.tried = WELL
 
     async def logs(self, host: str, question: LogQuestion) -> AsyncIterator[LogLine]:
         for line in self.lines[-question.lines :]:
@@ -127,6 +136,10 @@ class Reach:
 
     async def check(self, host: str) -> str:
         return "3.11.7"
+
+    async def try_out(self, host: str, trial: Trial, secrets: Mapping[str, Secret]) -> TrialFacts:
+        self.trials.append((host, trial))
+        return self.tried
 
 
 class MemoryWorld:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import socket
 import time
@@ -31,6 +32,17 @@ def ask(address: str, port: int, question: dict[str, Any]) -> dict[str, Any]:
     except OSError as problem:
         error = (problem.strerror or type(problem).__name__).lower()
     return {"ok": not error, "status": status, "error": error, "seconds": time.monotonic() - began}
+
+
+def whole_answer(address: str, port: int, question: dict[str, Any], seconds: float) -> int:
+    """The status of an answer that came to its end. Raises OSError or HTTPException where it was cut."""
+    request = _request(address, port, question)
+    with socket.create_connection((address, port), timeout=seconds) as connection:
+        connection.sendall(request)
+        answer = http.client.HTTPResponse(connection, method="GET")
+        answer.begin()
+        answer.read()
+        return answer.status
 
 
 class _NotHttp(Exception):
