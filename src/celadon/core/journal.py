@@ -10,6 +10,7 @@ from typing import Literal, assert_never
 import msgspec
 
 from celadon.core.observed import Mode
+from celadon.core.opens import Opens
 from celadon.core.release import Instant, ReleaseId, SlotKey
 
 
@@ -132,6 +133,7 @@ class Verified(_Event, frozen=True, kw_only=True):
     unknown: int = 0
     served: dict[ReleaseId, int] = {}
     unproven: int = 0
+    opens: Opens = Opens()
 
 
 class Finished(_Event, frozen=True, kw_only=True):
@@ -204,6 +206,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     failed_on_candidate: int = 0
     served: dict[ReleaseId, int] = {}
     unproven: int = 0
+    opens: Opens = Opens()
     finished: Finished | None = None
 
 
@@ -270,6 +273,7 @@ def _remember(journal: Journal, event: Event, at: Instant) -> Journal:  # noqa: 
                 "failed_on_candidate": journal.failed_on_candidate + event.failed_on_candidate,
                 "unproven": journal.unproven + event.unproven,
                 "served": served,
+                "opens": journal.opens.add(event.opens),
             }
         case Finished():
             changes = {"finished": event}
