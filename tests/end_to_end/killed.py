@@ -1,6 +1,6 @@
 """Run one `celadon` command that is killed at its n-th effect: the ports are wrapped, the product is untouched.
 
-    python -m tests.end_to_end.killed COUNT before|after WORDS…
+    python -m tests.end_to_end.killed COUNT|EFFECT before|after WORDS…
 
 Prints `effects: N` on stderr when it lives to the end, so that a test finds by counting how many there are.
 """
@@ -11,7 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -20,33 +20,35 @@ from celadon.cli.call import answer
 from celadon.cli.compose import connect
 from celadon.cli.output import Output
 from celadon.config.project import Project
+from celadon.ports import Homes
 
 EFFECTS = {
     "hosts": ("put_settings", "put_artifact", "start", "stop", "warm_up", "prune"),
     "balancer": ("set_node", "add_node"),
     "store": ("swap_intent",),
 }
+HOMES = ("begin", "receive", "receive_events", "seal", "leave", "open", "claim", "found")
 
 
 class Fuse:
     """Burns down with each effect; at the end the process is killed as by `kill -9`."""
 
-    def __init__(self, count: int, *, after: bool) -> None:
+    def __init__(self, length: str, *, after: bool) -> None:
         self.seen = 0
-        self._count = count
+        self._length = length  # how many effects, or the name of one
         self._after = after
 
-    def begin(self) -> int:
+    def begin(self, name: str) -> int:
         """The number of an effect that begins now; others may be under way beside it."""
         self.seen += 1
-        self._burn(self.seen, after=False)
+        self._burn(self.seen, name, after=False)
         return self.seen
 
-    def end(self, number: int) -> None:
-        self._burn(number, after=True)
+    def end(self, number: int, name: str) -> None:
+        self._burn(number, name, after=True)
 
-    def _burn(self, number: int, *, after: bool) -> None:
-        if number == self._count and after == self._after:
+    def _burn(self, number: int, name: str, *, after: bool) -> None:
+        if self._length in (str(number), name) and after == self._after:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -60,13 +62,13 @@ class Wired:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._port, name)
-        return self._wire(found) if name in self._effects else found
+        return self._wire(name, found) if name in self._effects else found
 
-    def _wire(self, effect: Callable[..., Any]) -> Callable[..., Any]:
+    def _wire(self, name: str, effect: Callable[..., Any]) -> Callable[..., Any]:
         async def wired(*arguments: Any, **keywords: Any) -> Any:
-            number = self._fuse.begin()
+            number = self._fuse.begin(name)
             result = await effect(*arguments, **keywords)
-            self._fuse.end(number)
+            self._fuse.end(number, name)
             return result
 
         return wired
@@ -77,6 +79,7 @@ def wiring(fuse: Fuse) -> Callable[..., Any]:
     async def connected(project: Project, need: Need, environ: Mapping[str, str]) -> AsyncIterator[Connected]:
         async with connect(project, need, environ) as whole:
             ports = {name: Wired(getattr(whole.world, name), effects, fuse) for name, effects in EFFECTS.items()}
+            whole.home.homes = cast("Homes", Wired(whole.home.homes, HOMES, fuse))
             world = msgspec.structs.replace(whole.world, **ports)
             whole.app.world = world  # type: ignore[attr-defined]  # the protocol does not show it; App has it
             yield msgspec.structs.replace(whole, world=world)
@@ -86,7 +89,7 @@ def wiring(fuse: Fuse) -> Callable[..., Any]:
 
 def main() -> None:
     count, when, *words = sys.argv[1:]
-    fuse = Fuse(int(count), after=when == "after")
+    fuse = Fuse(count, after=when == "after")
     code = answer(
         words,
         Output.of_process(os.environ),
