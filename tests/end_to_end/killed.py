@@ -1,10 +1,13 @@
-"""Run one `celadon` command that is killed at its n-th effect: the ports are wrapped, the product is untouched.
+"""Run one `celadon` command that is struck at its n-th effect: the ports are wrapped, the product is untouched.
 
-    python -m tests.end_to_end.killed COUNT before|after WORDS…
+    python -m tests.end_to_end.killed COUNT before|in|after[:SIGNAL] WORDS…
 
-Prints `effects: N` on stderr when it lives to the end, so that a test finds by counting how many there are.
+SIGNAL is KILL unless said (TERM, INT, STOP). Each effect that begins says so on stderr (`@ 3 start`), and the last line
+is `effects: N`, so that a test finds by counting how many there are. SIGUSR1 makes it say what it is waiting for.
 """
 
+import asyncio
+import io
 import os
 import signal
 import sys
@@ -28,32 +31,51 @@ EFFECTS = {
 }
 
 
+NEVER = 10**6
+DEEP = {"hosts": 0.15, "balancer": 0.003, "store": 0.005}  # seconds until an effect is really under way
+
+
 class Fuse:
-    """Burns down with each effect; at the end the process is killed as by `kill -9`."""
+    """Burns down with each effect; at the end the process is signalled, as from outside."""
 
-    def __init__(self, count: int, *, after: bool) -> None:
+    def __init__(self, count: int, when: str, number: signal.Signals = signal.SIGKILL) -> None:
         self.seen = 0
+        self.struck = False
         self._count = count
-        self._after = after
+        self._when = when
+        self._signal = number
 
-    def begin(self) -> int:
+    def begin(self, name: str) -> int:
         """The number of an effect that begins now; others may be under way beside it."""
         self.seen += 1
-        self._burn(self.seen, after=False)
+        sys.stderr.write(f"@ {self.seen} {name}\n")
+        sys.stderr.flush()
+        self._burn(self.seen, "before")
         return self.seen
 
-    def end(self, number: int) -> None:
-        self._burn(number, after=True)
+    def inside(self, number: int, port: str) -> asyncio.TimerHandle | None:
+        """Strikes in a moment, unless the effect is over by then."""
+        if (number, "in") != (self._count, self._when):
+            return None
+        return asyncio.get_running_loop().call_later(DEEP[port], self._burn, number, "in")
 
-    def _burn(self, number: int, *, after: bool) -> None:
-        if number == self._count and after == self._after:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def end(self, number: int) -> None:
+        """An effect that was quicker than the stroke into it is struck at its end."""
+        self._burn(number, "after")
+        if not self.struck:
+            self._burn(number, "in")
+
+    def _burn(self, number: int, when: str) -> None:
+        if (number, when) == (self._count, self._when):
+            self.struck = True
+            os.kill(os.getpid(), self._signal)
 
 
 class Wired:
     """A port whose effects burn the fuse before and after they happen."""
 
-    def __init__(self, port: Any, effects: tuple[str, ...], fuse: Fuse) -> None:
+    def __init__(self, name: str, port: Any, effects: tuple[str, ...], fuse: Fuse) -> None:
+        self._name = name
         self._port = port
         self._effects = effects
         self._fuse = fuse
@@ -64,8 +86,13 @@ class Wired:
 
     def _wire(self, effect: Callable[..., Any]) -> Callable[..., Any]:
         async def wired(*arguments: Any, **keywords: Any) -> Any:
-            number = self._fuse.begin()
-            result = await effect(*arguments, **keywords)
+            number = self._fuse.begin(effect.__name__)
+            timer = self._fuse.inside(number, self._name)
+            try:
+                result = await effect(*arguments, **keywords)
+            finally:
+                if timer is not None:
+                    timer.cancel()
             self._fuse.end(number)
             return result
 
@@ -75,8 +102,9 @@ class Wired:
 def wiring(fuse: Fuse) -> Callable[..., Any]:
     @asynccontextmanager
     async def connected(project: Project, need: Need, environ: Mapping[str, str]) -> AsyncIterator[Connected]:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, say_tasks)
         async with connect(project, need, environ) as whole:
-            ports = {name: Wired(getattr(whole.world, name), effects, fuse) for name, effects in EFFECTS.items()}
+            ports = {name: Wired(name, getattr(whole.world, name), effects, fuse) for name, effects in EFFECTS.items()}
             world = msgspec.structs.replace(whole.world, **ports)
             whole.app.world = world  # type: ignore[attr-defined]  # the protocol does not show it; App has it
             yield msgspec.structs.replace(whole, world=world)
@@ -84,9 +112,19 @@ def wiring(fuse: Fuse) -> Callable[..., Any]:
     return connected
 
 
+def say_tasks() -> None:
+    """What every task of this process is waiting for, on stderr: a command that does not end explains itself."""
+    for task in asyncio.all_tasks():
+        told = io.StringIO()
+        task.print_stack(limit=12, file=told)
+        sys.stderr.write(told.getvalue())
+    sys.stderr.flush()
+
+
 def main() -> None:
     count, when, *words = sys.argv[1:]
-    fuse = Fuse(int(count), after=when == "after")
+    moment, _, name = when.partition(":")
+    fuse = Fuse(int(count), moment, signal.Signals[f"SIG{name or 'KILL'}"])
     code = answer(
         words,
         Output.of_process(os.environ),
