@@ -5,18 +5,18 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
 from tests.end_to_end.acts import lab, nodes, page
-from tests.torture.case import Outcome
+from tests.torture.case import Outcome, Skipped
 
 from celadon.cli.stage import Ran, Stage
 from celadon.core.errors import CeladonError
 from celadon.lab.broken import Case as Bad
-from celadon.lab.load_kinds import Plan
+from celadon.lab.load_kinds import MIX, Plan
 from celadon.lab.load_process import LoadProcess
 from celadon.lab.load_report import Report
 from celadon.lab.processes import everyone
@@ -99,10 +99,19 @@ class Command:
 class Bench:
     """Use as `async with Bench(folder) as bench`. `live` is the version that serves; cases keep it true."""
 
-    def __init__(self, folder: Path, *, rate: float = 25.0, more_config: str = BAKE, health: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        rate: float = 20.0,
+        more_config: str = BAKE,
+        health: str = "",
+        mix: dict[str, int] | None = None,
+    ) -> None:
         self.stage = Stage(folder / "stage", more_config=more_config, health=health)
         self.live = "v1"
         self._rate = rate
+        self._mix = mix or dict(MIX)
         self._load: LoadProcess | None = None
         self._count = 1
 
@@ -131,13 +140,19 @@ class Bench:
         await self.stage.release(version, bad)
         return version
 
-    async def begin(self, *words: str, strike: tuple[int, str] | None = None, elsewhere: bool = False) -> Command:
+    async def begin(
+        self,
+        *words: str,
+        strike: tuple[int, str] | None = None,
+        elsewhere: bool = False,
+        environ: Mapping[str, str] | None = None,
+    ) -> Command:
         """Begin a command. `strike`: at which effect it is struck, and how (`killed.py`)."""
         count, when = strike or (NEVER, "before")
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.end_to_end.killed", str(count), when, *words,
             cwd=self.stage.elsewhere() if elsewhere else self.stage.project,
-            env=self.stage.environ | {"PYTHONPATH": str(ROOT)},
+            env=self.stage.environ | {"PYTHONPATH": str(ROOT), **(environ or {})},
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             limit=1 << 20,
         )  # fmt: skip
@@ -182,7 +197,14 @@ class Bench:
 
     async def _loaded(self) -> LoadProcess:
         if self._load is None:
-            plan = Plan(url=self.stage.found.url, rate=self._rate, seconds=36_000, slow=(0.5, 1.5), stream=(4, 0.25))
+            plan = Plan(
+                url=self.stage.found.url,
+                rate=self._rate,
+                seconds=36_000,
+                mix=self._mix,
+                slow=(0.5, 1.5),
+                stream=(4, 0.25),
+            )
             self._load = await LoadProcess.start(plan)
         return self._load
 
@@ -214,6 +236,8 @@ class Bench:
         try:
             await play(self, outcome)
             await self.check(outcome)
+        except Skipped as skipped:
+            outcome.note, outcome.skipped = f"skipped: {skipped}", True
         except (AssertionError, Stuck, CeladonError, TimeoutError) as error:
             outcome.problems.append(f"{type(error).__name__}: {error}"[-24000:])
         await self._tally(outcome)
@@ -250,7 +274,7 @@ class Bench:
             await asyncio.sleep(0.3)
 
     def _host_processes(self) -> list[str]:
-        """Supervisors, replicas and agents: the leaders of sessions on the hosts. A replica says which release it is."""
+        """Supervisors, replicas (by release) and agents: the leaders of sessions on the hosts."""
         home = f"HOME={self.stage.folder}/lab/machines/".encode()
         found = []
         for seen in everyone():

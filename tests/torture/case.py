@@ -8,8 +8,8 @@ import msgspec
 if TYPE_CHECKING:
     from tests.torture.bench import Bench
 
-Kind = Literal["lab", "docker", "server"]
-"""The stage that a case needs. Cases of one kind share stages; `server` has an application of its own."""
+Kind = Literal["lab", "clocks", "server", "docker"]
+"""The stage that a case needs. Cases of one kind share stages."""
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -18,6 +18,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     case: str
     began: str = ""
     ok: bool = False
+    skipped: bool = False
     sent: int = 0
     failed: int = 0
     cut: int = 0

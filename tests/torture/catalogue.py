@@ -3,12 +3,21 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.torture import crashes
+from tests.torture import crashes, drivers, faults, machines, servers
 from tests.torture.bench import Bench
 from tests.torture.case import Case, Kind
 
-BENCHES: dict[Kind, Callable[[Path], Bench]] = {"lab": Bench}
+BENCHES: dict[Kind, Callable[[Path], Bench]] = {
+    "lab": Bench,
+    "clocks": machines.ClocksBench,
+    "server": servers.ServerBench,
+}
 
 
 def catalogue() -> Iterator[Case]:
+    yield from faults.cases()
+    yield from machines.cases()
+    yield from servers.cases()
+    yield from drivers.cases()
     yield from crashes.cases()
+    yield from drivers.races()

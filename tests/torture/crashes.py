@@ -9,9 +9,9 @@ from celadon.cli.stage import Ran
 
 WHEN = ("before", "in", "after")
 # How many effects each has, on two hosts a colour. The last case of each row finds that the next one is not there.
-DEPLOY = 27
-BAKE = 12
-AFTER = 23
+DEPLOY = 26
+BAKE = 13
+AFTER = 22
 PHASES = {  # an effect of the deploy, by its number, after which the deployer is dead and somebody aborts
     "settings": 3,
     "release": 5,
