@@ -8,7 +8,7 @@ import msgspec
 if TYPE_CHECKING:
     from tests.torture.bench import Bench
 
-Kind = Literal["lab", "clocks", "server", "docker"]
+Kind = Literal["lab", "clocks", "releases", "server", "docker"]
 """The stage that a case needs. Cases of one kind share stages."""
 
 

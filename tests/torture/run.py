@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -97,6 +98,14 @@ class Run:
         return outcome.ok or await bench.mend()
 
 
+async def _until_told(run: Run, stages: int) -> None:
+    """SIGTERM and SIGINT end it in order: nothing that was started is left."""
+    playing = asyncio.ensure_future(run.play(stages))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, playing.cancel)
+    await playing
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     asked = options(argv)
     cases = chosen(asked)
@@ -104,8 +113,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stdout.write("".join(f"{case.name}\n" for case in cases))
         return
     run = Run(cases, asked.log, asked.minutes)
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(run.play(asked.stages))
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
+        asyncio.run(_until_told(run, asked.stages))
     outcomes = table.read(asked.log)
     sys.stdout.write(table.summary(outcomes, missed=run.missed))
     if asked.table is not None:
