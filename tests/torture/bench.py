@@ -241,8 +241,7 @@ class Bench:
         except (AssertionError, Stuck, CeladonError, TimeoutError) as error:
             outcome.problems.append(f"{type(error).__name__}: {error}"[-24000:])
         await self._tally(outcome)
-        harmed = outcome.failed + outcome.cut > outcome.allowed
-        outcome.ok = not (harmed or outcome.problems or outcome.leftovers or outcome.commands) and outcome.message_true
+        outcome.judge()
 
     async def check(self, outcome: Outcome) -> None:
         """One good release serves, the other colour is out, nothing is open, and nothing was left behind."""

@@ -31,7 +31,13 @@ class Outcome(msgspec.Struct, kw_only=True):
     note: str = ""
     problems: list[str] = []
     facts: dict[str, Any] = {}
-    allowed: int = 0  # failed requests that the case itself makes, by a release that is bad on purpose
+    allowed: int = 0  # failed requests that the case itself makes: a bad release, a serving host that dies
+
+    def judge(self) -> None:
+        """Whether all is as it must be. A case in which nothing was sent shows nothing."""
+        harmed = self.failed + self.cut > self.allowed or not self.sent
+        wrong = harmed or self.problems or self.leftovers or self.commands or not self.message_true
+        self.ok = not wrong and not self.skipped
 
 
 class Case(msgspec.Struct, frozen=True):

@@ -42,7 +42,7 @@ class ReleasesBench(Bench):
 def cases() -> Iterator[Case]:
     found = {each.name: each for each in (*CASES.values(), *MORE)}
     for name in KINDS:
-        yield Case(f"release/{name}", _bad(found[name]), kind="releases", ci=name == "wrong-port")
+        yield Case(f"release/{name}", _bad(found[name]), kind="releases")
 
 
 def _bad(bad: Bad) -> Callable[[Bench, Outcome], Awaitable[None]]:
@@ -75,10 +75,10 @@ async def _when(bench: Bench) -> dict[str, Any]:
     all_ = msgspec.json.decode((await bench.run("history", "--json")).out)
     number = str(all_["rollouts"][0]["rollout"])
     events = msgspec.json.decode((await bench.run("history", number, "--json")).out)["events"]
-    at = {
-        kind: [each["at"] for each in events if each["type"] == kind] for kind in ("Started", "Returning", "Finished")
-    }
+    at: dict[str, list[float]] = {}
+    for each in events:
+        at.setdefault(each["event"], []).append(each["at"])
     return {
-        "detected_after_s": round(at["Returning"][0] - min(at["Started"]), 1),
-        "back_after_s": round(at["Finished"][-1] - at["Returning"][0], 1),
+        "detected_after_s": round(at["returning"][0] - at["started"][0], 1),
+        "back_after_s": round(at["finished"][-1] - at["returning"][0], 1),
     }

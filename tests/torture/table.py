@@ -19,8 +19,13 @@ def read(log: Path) -> list[Outcome]:
     return [newest[name] for name in sorted(newest)]
 
 
+def write(log: Path, *outcomes: Outcome) -> None:
+    with log.open("ab") as file:
+        file.writelines(msgspec.json.encode(outcome) + b"\n" for outcome in outcomes)
+
+
 def line(outcome: Outcome) -> str:
-    mark = "ok  " if outcome.ok else "BAD "
+    mark = "ok  " if outcome.ok else "----" if outcome.skipped else "BAD "
     told = (
         f"{mark}{outcome.case:<34} {outcome.failed + outcome.cut:>3} of {outcome.sent:<5} failed"
         f"  {outcome.seconds:>6.1f} s  exits {outcome.exits}  {outcome.note}"
@@ -52,7 +57,7 @@ def summary(outcomes: list[Outcome], *, missed: int = 0) -> str:
     lines = [HEAD, *rows(outcomes)]
     widths = [max(len(row[column]) for row in lines) for column in range(len(HEAD))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in lines]
-    text += [f"BAD: {each.case}" for each in outcomes if not each.ok]
+    text += [f"BAD: {each.case}" for each in outcomes if not each.ok and not each.skipped]
     if missed:
         text.append(f"{missed} cases were not reached in time: run it again, it goes on from the log")
     return "\n".join(text) + "\n"

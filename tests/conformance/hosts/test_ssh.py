@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -167,3 +168,34 @@ def test_the_heartbeat_notices_within_15_seconds() -> None:
     usual = Heartbeat()
     assert usual.every + usual.silence + usual.every < 20
     assert usual.silence + usual.every <= 15
+
+
+class Resets(asyncssh.SSHServer):
+    """Lets everybody in, and resets the connection when a program is to be started."""
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self.connection = conn
+
+    def begin_auth(self, username: str) -> bool:
+        return False
+
+    def session_requested(self) -> bool:
+        self.connection.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+        self.connection.abort()
+        return False
+
+
+async def test_a_connection_that_is_reset_before_the_agent_answers_is_no_bug(tmp_path: Path) -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    server = await asyncssh.listen("127.0.0.1", 0, server_factory=Resets, server_host_keys=[key])
+    (tmp_path / "known_hosts").write_text(f"[127.0.0.1]:{server.get_port()} {key.export_public_key().decode()}")
+    address = HostAddress("web-1", "127.0.0.1", "root", server.get_port())
+    try:
+        async with SshHosts([address], known_hosts=tmp_path / "known_hosts", home="web-1", ssh_config=None) as hosts:
+            with pytest.raises(Unavailable, match="web-1.*lost before the agent started"):
+                await hosts.look("web-1", NOTHING)
+    finally:
+        server.close()
+        await server.wait_closed()
