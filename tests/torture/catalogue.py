@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.torture import crashes, drivers, faults, machines, releases, servers
+from tests.torture import crashes, drivers, engines, faults, machines, releases, servers
 from tests.torture.bench import Bench
 from tests.torture.case import Case, Kind
 
 BENCHES: dict[Kind, Callable[[Path], Bench]] = {
     "lab": Bench,
     "clocks": machines.ClocksBench,
+    "docker": engines.EnginesBench,
     "releases": releases.ReleasesBench,
     "server": servers.ServerBench,
 }
@@ -18,6 +19,7 @@ BENCHES: dict[Kind, Callable[[Path], Bench]] = {
 def catalogue() -> Iterator[Case]:
     yield from faults.cases()
     yield from machines.cases()
+    yield from engines.cases()
     yield from releases.cases()
     yield from servers.cases()
     yield from drivers.cases()
