@@ -1,6 +1,6 @@
 """Play the torture: every crash, fault, bad release and server, each a named case on shared stages under load.
 
-    python -m tests.torture.run [--only NAME…] [--share K/N] [--stages N] [--minutes M] [--log FILE] [--again]
+    python -m tests.torture.run [--only NAME…] [--share K/N] [--stages N] [--minutes M] [--log FILE…] [--again] [--docs]
 
 Cases that the log holds already are not played again (`--again` does); so a run that was stopped goes on. `--only`
 takes the beginning of names. The table is of all cases in the log.
@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.torture import table
+from tests.torture import pages, table
 from tests.torture.bench import Bench
 from tests.torture.case import Case, Outcome, share
 from tests.torture.catalogue import BENCHES, catalogue
@@ -34,7 +34,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--log", type=Path, default=LOG, help="JSON Lines, one outcome a line")
     parser.add_argument("--again", action="store_true", help="also what the log holds already")
     parser.add_argument("--list", action="store_true", help="names only")
-    parser.add_argument("--table", type=Path, help="write the table there, in Markdown")
+    parser.add_argument("--docs", action="store_true", help="write what the log holds into docs/")
     return parser.parse_args(argv)
 
 
@@ -115,8 +115,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         asyncio.run(_until_told(run, asked.stages))
     outcomes = table.read(asked.log)
     sys.stdout.write(table.summary(outcomes, missed=run.missed))
-    if asked.table is not None:
-        asked.table.write_text(table.markdown(outcomes))
+    if asked.docs:
+        pages.write(outcomes)
     sys.exit(0 if all(outcome.ok or outcome.skipped for outcome in run.played) and not run.missed else 3)
 
 

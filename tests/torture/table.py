@@ -63,6 +63,7 @@ def summary(outcomes: list[Outcome], *, missed: int = 0) -> str:
     return "\n".join(text) + "\n"
 
 
-def markdown(outcomes: list[Outcome]) -> str:
-    lines = [HEAD, tuple("---" for _ in HEAD), *rows(outcomes)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in lines)
+def why(outcome: Outcome) -> str:
+    """The first thing that is not as it must be, on one line."""
+    found = [*outcome.problems, *outcome.leftovers, *outcome.facts.get("failures", ())]
+    return " ".join((found[0] if found else "its message was not true").split())[:300]
