@@ -9,7 +9,8 @@ from tests.drive.apps import TIMING, Shop, release, spawn, story
 from tests.simulation.world import Behaviour
 
 from celadon.core.action import Finish, Halt
-from celadon.core.errors import Refused
+from celadon.core.errors import LeaseLost, Refused
+from celadon.core.home import first_fence
 from celadon.core.intent import Hook, Intent
 from celadon.core.release import Colour
 from celadon.core.wanted import Options
@@ -483,3 +484,36 @@ def test_nobody_drives_is_said_to_who_follows() -> None:
         assert changed.finished
 
     story(tell)
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_driver_that_sees_a_larger_fence_on_a_host_ends_before_its_next_change(epoch: int) -> None:
+    """Its own home is alive and renews its lease: it was replaced behind a broken line."""
+
+    async def tell(shop: Shop) -> None:
+        await shop.deploy("v1")
+        driving = spawn(shop.deploy("v2"))
+        await shop.until(lambda: "Warmed" in shop.kinds(2))
+        for host in shop.world.hosts.values():
+            host.fence = first_fence(epoch) + 1000
+        before = shop.kinds(2).count("Asked")
+        with pytest.raises(LeaseLost, match="another driver has taken over"):
+            await driving
+        assert shop.kinds(2).count("Asked") <= before + 1  # one that was on its way already
+        assert shop.all_of(BLUE) < shop.serving() | shop.all_of(GREEN)  # nothing of stable was taken away
+
+    assert story(tell).unharmed()
+
+
+@pytest.mark.parametrize(("fence", "said"), [(50, "lost its memory"), (first_fence(3), "was replaced")])
+def test_nothing_is_opened_below_a_fence_that_hosts_remember(fence: int, said: str) -> None:
+    async def tell(shop: Shop) -> None:
+        for host in shop.world.hosts.values():
+            host.fence = fence
+        with pytest.raises(Refused, match=f"the home of shop {said}") as caught:
+            await shop.deploy("v1")
+        assert "celadon store adopt" in (caught.value.hint or "")
+
+    shop = story(tell, users=False)
+    assert shop.world.intent is None
+    assert lease_is_free(shop)

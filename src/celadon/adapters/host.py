@@ -18,7 +18,7 @@ import msgspec
 
 from celadon.adapters import agent_bundle, ssh
 from celadon.adapters.agent_link import AgentLink, Call, Heartbeat, Take
-from celadon.adapters.host_store import HostStore
+from celadon.adapters.host_store import HostHomes, HostStore
 from celadon.adapters.ssh import HostAddress, SshSettings
 from celadon.agent import wire
 from celadon.core.errors import Refused, Unavailable
@@ -133,12 +133,11 @@ class SshHosts:
 
     def store(self, app: str, host: str | None = None) -> HostStore:
         """The app's store on its home, or on another host: a read-only copy, or one to be adopted."""
-        name = host or self._home
+        return self.homes(app).store(host or self._home)
 
-        async def ask(call: Call) -> Any:
-            return await self._ask(name, call)
-
-        return HostStore(app, ask)
+    def homes(self, app: str) -> HostHomes:
+        """Every host as a place where the app's store may be."""
+        return HostHomes(app, self._ask)
 
     async def look(self, host: str, question: Question) -> HostFacts:
         call = Call("look", msgspec.to_builtins(question), _Facts, question.probe.timeout + 20)

@@ -13,11 +13,11 @@ import msgspec
 
 from celadon.core.action import Act, Action, Decision, Finish, Halt, Look, SetNode, Wait
 from celadon.core.decide import decide
-from celadon.core.errors import CeladonError, LeaseLost, Unavailable
+from celadon.core.errors import CeladonError, LeaseLost, NotHome, Unavailable
 from celadon.core.evidence import Tally
 from celadon.core.intent import Intent, Rollout
 from celadon.core.journal import Driving, Finished, Noted, Opened, Verified
-from celadon.core.observed import BalancerFacts, PublicSight, Question, SlotQuestion
+from celadon.core.observed import BalancerFacts, HostFacts, PublicSight, Question, SlotQuestion
 from celadon.core.release import ReleaseId, SlotKey
 from celadon.core.scene import Goal, Observed, Scene
 from celadon.drive.lease import Lease
@@ -291,13 +291,19 @@ class Driver:
                 await self._world.hosts.raise_fence(Writ(host, self.rollout.app, self._lease.fence))
                 self._fenced.add(host)
             facts = await self._world.hosts.look(host, question)
-        except LeaseLost as error:
+            self._check_fence(facts)
+        except (LeaseLost, NotHome) as error:
             self._lost = error
         except CeladonError as error:
             self._memory.lost_host(host, error.message, asked_at)
         else:
             expected: dict[SlotKey, ReleaseId | None] = {q.slot.key: q.release for q in question.slots}
             self._memory.saw_host(host, facts, asked_at, expected)
+
+    def _check_fence(self, facts: HostFacts) -> None:
+        """A look is not refused by a larger fence; it shows it."""
+        if facts.fence > self._lease.fence:
+            raise LeaseLost(f"{facts.name}: another driver has taken over", hint="celadon status", where=facts.name)
 
     def _question(self, host: str) -> Question:
         """The colour that leaves is counted, and not probed: a probe is a connection. The other is probed."""
