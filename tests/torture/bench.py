@@ -152,7 +152,7 @@ class Bench:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.end_to_end.killed", str(count), when, *words,
             cwd=self.stage.elsewhere() if elsewhere else self.stage.project,
-            env=self.stage.environ | {"PYTHONPATH": str(ROOT), **(environ or {})},
+            env=self.stage.environ | {"PYTHONPATH": f"{ROOT}/src:{ROOT}", **(environ or {})},
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             limit=1 << 20,
         )  # fmt: skip

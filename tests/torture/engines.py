@@ -80,7 +80,7 @@ class EnginesBench(Bench):
         process = await asyncio.create_subprocess_exec(
             *self.lab.enter, sys.executable, "-m", "tests.end_to_end.killed", str(count), when, *words,
             cwd=self.docker.project,
-            env=os.environ | self.docker.environ | {"PYTHONPATH": str(ROOT), **(environ or {})},
+            env=os.environ | self.docker.environ | {"PYTHONPATH": f"{ROOT}/src:{ROOT}", **(environ or {})},
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             limit=1 << 20,
         )  # fmt: skip

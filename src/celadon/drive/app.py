@@ -194,16 +194,12 @@ class App:
     async def _kept(self, intent: Intent | None, release_id: ReleaseId | None) -> Release:
         if intent is None and await self._adopted() is None:
             raise Refused("nothing was ever deployed, so there is nothing to go back to", hint="celadon deploy VERSION")
-<<<<<<< HEAD
-        live = intent.rollout.candidate if intent.finished == "done" else intent.rollout.stable
-        if live is not None and release_id in {live.id, live.version}:
-            return live  # the same command again, after its end: nothing is left to do
-=======
         if intent is None:
             live = live_release(self.wanted, await self.scout())  # a lost home took the history along
         else:
             live = intent.rollout.candidate if intent.finished == "done" else intent.rollout.stable
->>>>>>> store
+        if live is not None and release_id in {live.id, live.version}:
+            return live  # the same command again, after its end: nothing is left to do
         known = [release for release in await self.known() if live is None or release.id != live.id]
         if release_id is None:
             if not known:
