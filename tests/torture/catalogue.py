@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.torture import crashes, drivers, engines, faults, machines, releases, servers
+from tests.torture import crashes, drivers, engines, faults, homes, machines, releases, servers
 from tests.torture.bench import Bench
 from tests.torture.case import Case, Kind
 
@@ -24,4 +24,5 @@ def catalogue() -> Iterator[Case]:
     yield from servers.cases()
     yield from drivers.cases()
     yield from crashes.cases()
+    yield from homes.cases()
     yield from drivers.races()
