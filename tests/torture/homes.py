@@ -59,7 +59,7 @@ async def _as_told(bench: Bench, outcome: Outcome, version: str) -> None:
             continue
         hint = ran.err[ran.err.rfind("hint:") :]
         if "store adopt" in hint:
-            words = ("store", "adopt")
+            words: tuple[str, ...] = ("store", "adopt")
         elif "celadon abort" in hint:
             words = ("abort",)
         else:
