@@ -344,10 +344,11 @@ async def _open(address: HostAddress, settings: SshSettings, heartbeat: Heartbea
             link = await AgentLink.open(address.name, reader, writer, agent_bundle.bundle(), heartbeat)
     except BaseException as error:
         connection.abort()
-        if isinstance(error, (TimeoutError, asyncssh.Error)):
-            message = f"{address.shown}: the agent did not start within {settings.connect_within:g} s"
+        if isinstance(error, (OSError, asyncssh.Error)):
+            late = f"the agent did not start within {settings.connect_within:g} s"
+            reason = late if isinstance(error, TimeoutError) else "the connection was lost before the agent started"
             hint = f"celadon check --host {address.name}"
-            raise Unavailable(message, hint=hint, where=address.name) from error
+            raise Unavailable(f"{address.shown}: {reason}", hint=hint, where=address.name) from error
         raise
     return _Session(connection, process, link)
 
