@@ -278,6 +278,48 @@ def test_once_stable_was_retired_a_rollback_starts_the_kept_release() -> None:
     assert story(tell).unharmed()
 
 
+@pytest.mark.parametrize("named", [None, "v1"])
+@pytest.mark.parametrize("kind", ["Opened", "Asked", "Committed", "Retiring"])
+def test_a_rollback_whose_driver_died_goes_on_when_it_is_asked_for_again(kind: str, named: str | None) -> None:
+    async def tell(shop: Shop) -> None:
+        await shop.deploy("v1")
+        await shop.deploy("v2")
+        going = spawn(shop.person().rollback(named))
+        await shop.until(lambda: kind in shop.kinds(3))
+        shop.kill(going)
+        assert result(await shop.person("bob").rollback(named)) == "done"
+        assert shop.versions == {release("v1").id}
+        assert max(shop.world.journals) == 3
+
+    assert story(tell).unharmed()
+
+
+def test_a_rollback_to_what_is_live_already_changes_nothing() -> None:
+    async def tell(shop: Shop) -> None:
+        await shop.deploy("v1")
+        await shop.deploy("v2")
+        await shop.person().rollback("v1")
+        again = await shop.person("bob").rollback("v1")
+        assert again.end is not None
+        assert again.end.because.startswith("already live")
+        assert shop.versions == {release("v1").id}
+
+    assert story(tell).unharmed()
+
+
+def test_an_open_rollback_is_turned_round_by_abort() -> None:
+    async def tell(shop: Shop) -> None:
+        await shop.deploy("v1")
+        await shop.deploy("v2")
+        going = spawn(shop.person().rollback())
+        await shop.until(lambda: "Asked" in shop.kinds(3))
+        shop.kill(going)
+        assert result(await shop.person("bob").go_back()) == "rolled_back"
+        assert shop.versions == {release("v2").id}
+
+    assert story(tell).unharmed()
+
+
 def test_while_stable_is_being_stopped_going_back_is_refused_with_the_way() -> None:
     async def tell(shop: Shop) -> None:
         await shop.deploy("v1")

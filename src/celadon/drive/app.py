@@ -170,15 +170,31 @@ class App:
                 f"rollout {intent.rollout.number} has retired its stable: the balancer alone cannot bring it back",
                 hint="celadon resume finishes it; then celadon rollback starts the kept release",
             )
+        if journal.committed_at is not None and intent.rollout.stable_colour is None:
+            raise Refused(
+                f"rollout {intent.rollout.number} is a first deploy and serves: there is nothing to go back to",
+                hint="celadon resume finishes it; then deploy another release",
+            )
         await self.request(lambda requests: msgspec.structs.replace(requests, go_back=self.who, paused=False))
         return await self._drive_or_follow()
 
     async def rollback(self, release_id: ReleaseId | None = None) -> Ending:
-        """The way back: by the balancer alone while a rollout is open, by starting a kept release later."""
+        """The way back: by the balancer alone while a rollout is open, by starting a kept release later.
+
+        Asked again it goes on: a rollback that is open is driven to its end, and never undone by being repeated.
+        """
         intent = await self.intent()
-        if intent is not None and not intent.finished:
-            return await self.go_back()
-        return await self._roll_to(await self._kept(intent, release_id))
+        if intent is None or intent.finished:
+            return await self._roll_to(await self._kept(intent, release_id))
+        if goes_on(intent, release_id):
+            return await self.resume()
+        stable = intent.rollout.stable
+        if release_id is not None and (stable is None or release_id not in {stable.id, stable.version}):
+            raise Refused(
+                f"rollout {intent.rollout.number} is open: it can only go back to its own stable",
+                hint="celadon rollback, then celadon rollback RELEASE",
+            )
+        return await self.go_back()
 
     async def _kept(self, intent: Intent | None, release_id: ReleaseId | None) -> Release:
         if intent is None and await self._adopted() is None:
@@ -187,6 +203,8 @@ class App:
             live = live_release(self.wanted, await self.scout())  # a lost home took the history along
         else:
             live = intent.rollout.candidate if intent.finished == "done" else intent.rollout.stable
+        if live is not None and release_id in {live.id, live.version}:
+            return live  # the same command again, after its end: nothing is left to do
         known = [release for release in await self.known() if live is None or release.id != live.id]
         if release_id is None:
             if not known:
@@ -205,6 +223,8 @@ class App:
             scout = await self.scout()
             plain = msgspec.structs.replace(self.wanted, tests=())  # going back passes no gate
             opening = open_rollout(plain, release, Options(), scout)
+            if opening.rollout.stable is not None and opening.rollout.stable.id == release.id:
+                return self._already_live(opening)
             rollout = msgspec.structs.replace(opening.rollout, kind="rollback")
             opening = msgspec.structs.replace(opening, rollout=rollout)
             await self._add_nodes(opening)
@@ -444,6 +464,14 @@ def adopts(intent: Intent, release: Release, wanted: Wanted) -> bool:
     """The same reference and settings mean the same rollout: running deploy again goes on with it."""
     same = intent.rollout.candidate.version == release.version and intent.rollout.kind == "deploy"
     return same and intent.rollout.settings_hash == wanted.settings_hash
+
+
+def goes_on(intent: Intent, release_id: ReleaseId | None) -> bool:
+    """Whether `rollback` asked for now is the open rollback asked for again. `abort` is what turns it round."""
+    rollout = intent.rollout
+    if intent.finished or rollout.kind != "rollback" or intent.requests.go_back:
+        return False
+    return release_id is None or release_id in {rollout.candidate.id, rollout.candidate.version}
 
 
 def _versions(rollout: Rollout) -> str:
