@@ -3,8 +3,8 @@
     python -m tests.end_to_end.killed COUNT|EFFECT before|in|after[:SIGNAL] WORDS…
 
 SIGNAL is KILL unless said (TERM, INT, STOP). Each effect that begins says so on stderr (`@ 3 start`), and the last line
-is `effects: N`, so that a test finds by counting how many there are. SIGUSR1 makes it say what its tasks are waiting for,
-SIGUSR2 where its threads are.
+is `effects: N`, so that a test finds by counting how many there are. SIGUSR1 makes it say what its tasks are waiting
+for, SIGUSR2 where its threads are.
 """
 
 import asyncio
