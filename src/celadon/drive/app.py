@@ -326,11 +326,15 @@ class App:
             if clock.now() - quiet_since > self.wanted.timing.lease:
                 raise Unavailable(f"rollout {number} is open and nobody drives it", hint="celadon resume")
             await clock.sleep(min(1.0, self.wanted.timing.interval))
+        return await self._told(number, began)
+
+    async def _told(self, number: int, began: float) -> Ending:
+        """How a rollout ended that another driver drove."""
         past = await self.journal(number)
         finished = past.journal.finished
         end = Finish(finished.result, finished.reason) if finished is not None else None
-        stored = await self._newest()
-        return Ending(intent=stored, end=end, journal=past.journal, events=past.events, seconds=clock.now() - began)
+        stored, seconds = await self._newest(), self.world.clock.now() - began
+        return Ending(intent=stored, end=end, journal=past.journal, events=past.events, seconds=seconds)
 
     # -- what they share -------------------------------------------------------------------------
 
@@ -378,15 +382,15 @@ class App:
         return intent
 
     async def _drive_or_follow(self) -> Ending:
-        lease = self._lease()
+        lease, began = self._lease(), self.world.clock.now()
         try:
             await lease.take()
         except Held:
             return await self.follow()
         try:
             intent = await self._newest()
-            if intent.finished:
-                return await self.follow()  # its driver ended it between our request and this lease
+            if intent.finished:  # its driver heard what was asked for, and has ended it meanwhile
+                return await self._told(intent.rollout.number, began)
             return await self._drive(lease, intent)
         finally:
             await self._give_back(lease)
