@@ -2,7 +2,7 @@
 
 It shares the machine's network, so that a test dials it as any other host, and has no capability to change it. Its
 process 1, mounts, users, journal and control groups are its own. One root is made by debootstrap and kept in the cache;
-each host is a copy.
+each host has its changes in a layer above it.
 """
 
 import contextlib
@@ -81,7 +81,7 @@ class SystemdHost:
 
     def close(self) -> None:
         self._cut_power()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _remove(self.folder)
 
     def _cut_power(self) -> None:
         """Its process 1 is nspawn's child: with that one, everything in its namespace ends."""
@@ -97,7 +97,7 @@ class SystemdHost:
         self._process = None
 
     def _furnish(self) -> None:
-        subprocess.run(["cp", "-a", _root(), self.root], check=True, timeout=300)
+        _lay_over(_root(), self.folder)
         key = asyncssh.generate_private_key("ssh-ed25519")
         host_key = asyncssh.generate_private_key("ssh-ed25519")
         key.write_private_key(self.folder / "key")
@@ -161,6 +161,22 @@ def _make(root: Path) -> None:
         made.rename(root)
 
 
+def _lay_over(base: Path, folder: Path) -> None:
+    """The base with this host's changes on top: nothing is copied, where the file system allows it."""
+    for name in ("root", "upper", "work"):
+        (folder / name).mkdir()
+    options = f"lowerdir={base},upperdir={folder}/upper,workdir={folder}/work"
+    mount = ["mount", "-t", "overlay", "overlay", "-o", options, str(folder / "root")]
+    if subprocess.run(mount, check=False, capture_output=True, timeout=60).returncode:
+        subprocess.run(["cp", "-a", f"{base}/.", str(folder / "root")], check=True, timeout=300)
+
+
+def _remove(folder: Path) -> None:
+    if (folder / "root").is_mount():
+        subprocess.run(["umount", "--lazy", str(folder / "root")], check=True, capture_output=True, timeout=60)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _free_port() -> int:
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
@@ -172,7 +188,7 @@ def sweep() -> None:
     """What a killed session left: its machine ended with it, its folder did not."""
     for folder in Path("/tmp").glob(f"{NAME}*"):
         if not Path("/proc", folder.name.removeprefix(NAME).split("-")[0]).exists():
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
 
 
 @pytest.fixture(scope="session")
