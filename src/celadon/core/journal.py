@@ -182,6 +182,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     asked: dict[int, Target] = {}
     asked_at: dict[int, Instant] = {}
     raised: frozenset[int] = frozenset()  # nodes ever asked to take traffic in this rollout
+    netted: frozenset[int] = frozenset()  # nodes ever asked to be the net: their UP may be from before
     started: frozenset[SlotKey] = frozenset()
     warmed: frozenset[tuple[SlotKey, str]] = frozenset()
     warmed_at: Instant | None = None  # the last warm-up: from here a gate waits for nobody but a person
@@ -229,6 +230,8 @@ def _remember(journal: Journal, event: Event, at: Instant) -> Journal:  # noqa: 
             changes = {"asked": journal.asked | {event.node: target}, "asked_at": journal.asked_at | {event.node: at}}
             if event.mode in {Mode.ACCEPT, Mode.BACKUP}:
                 changes["raised"] = journal.raised | {event.node}
+            if event.mode is Mode.BACKUP:
+                changes["netted"] = journal.netted | {event.node}
         case Started():
             changes = {"started": journal.started | {event.slot}}
         case Warmed():

@@ -13,13 +13,13 @@ import msgspec
 
 from celadon.core.action import Act, Action, Decision, Finish, Halt, Look, SetNode, Wait
 from celadon.core.decide import decide
-from celadon.core.errors import CeladonError, LeaseLost, Unavailable
+from celadon.core.errors import CeladonError, LeaseLost, NotHome, Unavailable
 from celadon.core.evidence import Tally
 from celadon.core.intent import Intent, Rollout
 from celadon.core.journal import Driving, Finished, Noted, Opened, Verified
-from celadon.core.observed import BalancerFacts, HostFacts, PublicSight, Question, SlotQuestion
+from celadon.core.observed import BalancerFacts, HostFacts, Mode, PublicSight, Question, SlotQuestion
 from celadon.core.opens import Opens, checks_between
-from celadon.core.release import ReleaseId, SlotKey
+from celadon.core.release import ReleaseId, Slot, SlotKey
 from celadon.core.scene import Goal, Observed, Scene
 from celadon.drive.lease import Lease
 from celadon.drive.log import Log
@@ -296,7 +296,8 @@ class Driver:
                 await self._world.hosts.raise_fence(Writ(host, self.rollout.app, self._lease.fence))
                 self._fenced.add(host)
             facts = await self._world.hosts.look(host, question)
-        except LeaseLost as error:
+            self._check_fence(facts)
+        except (LeaseLost, NotHome) as error:
             self._lost = error
         except CeladonError as error:
             self._memory.lost_host(host, error.message, asked_at)
@@ -317,8 +318,13 @@ class Driver:
             checks = checks_between(addresses[slot.key], nodes, self._check_intervals, at - before.seen_at)
             self._opens = self._opens.after(sight.facts if sight is not None else None, slot, checks)
 
+    def _check_fence(self, facts: HostFacts) -> None:
+        """A look is not refused by a larger fence; it shows it."""
+        if facts.fence > self._lease.fence:
+            raise LeaseLost(f"{facts.name}: another driver has taken over", hint="celadon status", where=facts.name)
+
     def _question(self, host: str) -> Question:
-        """The colour that leaves is counted, and not probed: a probe is a connection. The other is probed."""
+        """What leaves is counted, and not probed: a probe is a connection. Everything else is probed."""
         rollout, leaving = self.rollout, self._leaving()
         slots = [
             SlotQuestion(
@@ -333,14 +339,15 @@ class Driver:
         ]
         return Question(rollout.app, tuple(slots), rollout.health.probe)
 
-    def _leaving(self) -> frozenset[object]:
-        match self._goal:
-            case Goal.BACK:
-                return frozenset(self.rollout.candidate_slots)
-            case Goal.RETIRE:
-                return frozenset(self.rollout.stable_slots)
-            case _:
-                return frozenset()
+    def _leaving(self) -> frozenset[Slot]:
+        """What is out of the balancer already, as far as is seen: until then it may have to carry users."""
+        slots: tuple[Slot, ...] = ()
+        if self._goal is Goal.BACK:
+            slots = self.rollout.candidate_slots
+        elif self._goal is Goal.RETIRE:
+            slots = self.rollout.stable_slots
+        on = {node.facts.address for node in self._memory.nodes.values() if node.facts.mode is not Mode.REJECT}
+        return frozenset(slot for slot in slots if slot.node_address not in on)
 
     def _releases(self) -> list[tuple[Any, Any]]:
         rollout = self.rollout
