@@ -148,7 +148,12 @@ def _root() -> Path:
 def _make(root: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".systemd-", dir=root.parent) as scratch:
         made = Path(scratch) / "root"
+        # What it mounts in there (/proc, /sys) ends with it, also when it is killed: a removal must never meet them.
         command = [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
             program("debootstrap") or "debootstrap",
             "--variant=minbase",
             f"--include={PACKAGES}",

@@ -16,7 +16,7 @@ from celadon.core.release import replica_name as name_of
 from .conftest import Archives, Bench
 
 __all__ = ["systemd_host"]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # the first run on a machine makes its Debian
 
 
 class SystemdBench(Bench):
