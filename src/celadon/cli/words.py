@@ -186,7 +186,7 @@ VERBS = (
         "demo",
         "deploys under load on a local Linode, measured: no account, no root",
         options=(
-            Option("--break", "CASE", "watch a bad release fail: crash, never-ready, disk-full, …"),
+            Option("--break", "CASE", "watch a bad release fail: crash-at-boot, never-ready, disk-full, …"),
             Option("--leave-running", "", "keep the lab afterwards"),
         ),
     ),

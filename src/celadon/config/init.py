@@ -135,7 +135,8 @@ green = ["green-app-01"]
 nodebalancer = "app-nodebalancer"  # its label or id
 
 [verify]  # asked through the users' door, all rollout long
-# contains = "{{version}}"  # if answers name the version: then the evidence says who answered
+# path = "/"                # a page of the application's; without it health.path is asked, which seldom names a version
+# contains = "{{version}}"  # if its answers name the version: then the evidence says who answered
 """
 
 
