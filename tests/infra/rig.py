@@ -69,10 +69,10 @@ class StandIn:
         self.reattach = reattach
 
     @classmethod
-    async def start(cls, tools: Tools, lab: LabFacts) -> Self:
+    async def start(cls, tools: Tools, lab: LabFacts, *, token: str | None = None) -> Self:
         process = await asyncio.create_subprocess_exec(
             tools.python, "-u", "-m", "tests.infra.stand_in", "--dev",
-            cwd=ROOT, env=stand_in_environ(tools, lab), stdin=asyncio.subprocess.DEVNULL,
+            cwd=ROOT, env=stand_in_environ(tools, lab, token), stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert process.stdout is not None
@@ -95,14 +95,14 @@ class StandIn:
         await self.stop()
 
 
-def stand_in_environ(tools: Tools, lab: LabFacts) -> dict[str, str]:
+def stand_in_environ(tools: Tools, lab: LabFacts, token: str | None = None) -> dict[str, str]:
     return {
         **_clean(os.environ),
         "HOME": str(tools.home),
         "PYTHONPATH": str(ROOT),
         "PYTHONDONTWRITEBYTECODE": "1",
         "LINODE_URL": lab.url,
-        "LINODE_TOKEN": lab.token,
+        "LINODE_TOKEN": lab.token if token is None else token,
         "LINODE_EVENT_POLL_MS": "50",
     }
 
@@ -129,9 +129,10 @@ class Terraform:
         self._tools = tools
         self._environ = environ
 
-    async def run(self, *words: str) -> Ran:
+    async def run(self, *words: str, more: Mapping[str, str] | None = None) -> Ran:
+        """`more`: of the environment, like `TF_VAR_name`."""
         process = await asyncio.create_subprocess_exec(
-            self._tools.terraform, *words, cwd=self.folder, env=dict(self._environ),
+            self._tools.terraform, *words, cwd=self.folder, env={**self._environ, **(more or {})},
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
