@@ -14,7 +14,7 @@ from celadon.lab.broken import Case
 from celadon.lab.estate import Furnished
 
 HEALTH = '  health = { path = "/healthz", interval = 2, timeout = 1 }\n'
-HTTPS = '  tls_certificate = file("tls/cert.pem")\n  tls_private_key = file("tls/key.pem")\n'
+HTTPS = '  tls_certificate = file("tls/fullchain.pem")\n  tls_private_key = file("tls/privkey.pem")\n'
 
 
 class TerraformStage(Stage):
@@ -85,7 +85,7 @@ class TerraformStage(Stage):
 
 def self_signed(folder: Path) -> None:
     folder.mkdir()
-    key, certificate = folder / "key.pem", folder / "cert.pem"
+    key, certificate = folder / "privkey.pem", folder / "fullchain.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
          "-subj", "/CN=shop.example.com", "-keyout", key, "-out", certificate],
