@@ -26,7 +26,12 @@ FILES = {
     # Nothing to fetch and nowhere to fetch it from: what the user data asks for is installed.
     "/etc/apt/sources.list": "deb [trusted=yes] file:/srv/empty ./\n",
     "/srv/empty/Packages": "",
-    # Swap is the kernel's, and that is the machine's of the test.
+    # Doubles: swap is the kernel's, and that is the machine's of the test;
+    # and no systemd runs: what would be started is noted, all else is systemctl's own work.
+    "/usr/local/sbin/systemctl": (
+        '#!/bin/sh\necho "$@" >> /run/systemctl\n[ "$2" = --now ] && exec /usr/bin/systemctl "$1" "$3"\n'
+        'exec /usr/bin/systemctl "$@"\n'
+    ),
     "/usr/local/sbin/swapon": '#!/bin/sh\necho "$@" >> /run/swapon\n',
 }
 STAGES = {
@@ -53,6 +58,7 @@ LOOKS = {
 DOCKER = {
     "daemon.json": ["cat", "/etc/docker/daemon.json"],
     "dockerd": ["dockerd", "--validate", "--config-file", "/etc/docker/daemon.json"],
+    "started": ["cat", "/run/systemctl"],
     "enabled": ["systemctl", "is-enabled", "docker.service"],
     "unit": ["systemd-analyze", "verify", "docker.service"],
     "before": ["sh", "-c", f"sed 's/+ 60/+ 1/' {WAIT} > /tmp/wait; python3 /tmp/wait"],
@@ -98,6 +104,7 @@ async def test_a_machine_for_docker(tools: Tools, tmp_path: Path) -> None:
 
     assert json.loads(said["daemon.json"].out)["log-opts"] == {"max-size": "10m", "max-file": "5"}
     assert said["dockerd"].exit == 0, said["dockerd"].out
+    assert said["started"].out.splitlines() == ["enable --now docker.service"]
     assert said["enabled"].out.strip() == "enabled"
     assert said["unit"].out.strip() == ""
     assert said["before"].exit == 1
