@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.end_to_end.acts import done, load_on, nodes, page, play, stage_with, unharmed
 
-from celadon.cli.stage import Ran, Stage
+from celadon.cli.stage import Ran, Stage, ended
 
 pytestmark = pytest.mark.slow
 
@@ -24,8 +24,7 @@ async def deploy_until(stage: Stage, version: str, count: int, when: str) -> Ran
         env=stage.environ | {"PYTHONPATH": str(ROOT)},
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 180)
-    return Ran(process.returncode or 0, out.decode(), err.decode())
+    return await ended(process, f"deploy {version}, killed {when} effect {count},", 180)
 
 
 @pytest.mark.timeout(900)

@@ -54,6 +54,27 @@ class Ran(msgspec.Struct, frozen=True):
     err: str
 
 
+async def ended(process: asyncio.subprocess.Process, what: str, within: float) -> Ran:
+    """Read a process to its end. Past the deadline it is killed, and what it had said by then is in the error."""
+    assert process.stdout is not None  # noqa: S101 - it was started with pipes
+    assert process.stderr is not None  # noqa: S101 - as above
+    out, err = bytearray(), bytearray()
+
+    async def read(stream: asyncio.StreamReader, into: bytearray) -> None:
+        while chunk := await stream.read(65536):
+            into.extend(chunk)
+
+    try:
+        async with asyncio.timeout(within):
+            await asyncio.gather(read(process.stdout, out), read(process.stderr, err), process.wait())
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        said = err.decode(errors="replace")[-4000:]
+        raise Unavailable(f"{what} did not end within {within:g} s; it had said:\n{said}") from None
+    return Ran(process.returncode or 0, out.decode(), err.decode())
+
+
 class Stage:
     """Use as `async with Stage(folder) as stage`. The lab is this stage's own, wherever another may run."""
 
@@ -117,14 +138,7 @@ class Stage:
 
     async def celadon(self, *words: str, cwd: Path | None = None, within: float = 180.0) -> Ran:
         """Run a `celadon` command to its end."""
-        process = await self.start(*words, cwd=cwd)
-        try:
-            out, err = await asyncio.wait_for(process.communicate(), within)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-            raise Unavailable(f"celadon {' '.join(words)} did not end within {within:g} s") from None
-        return Ran(process.returncode or 0, out.decode(), err.decode())
+        return await ended(await self.start(*words, cwd=cwd), f"celadon {' '.join(words)}", within)
 
     async def kill_when(self, process: asyncio.subprocess.Process, sign: str, within: float = 120.0) -> str:
         """SIGKILL the command as soon as a line of its stderr holds `sign`; returns what it had said by then."""

@@ -1,1 +1,1 @@
-"""Infrastructure as code: the Terraform module Celadon ships, and the guard that reads Terraform's plans. Pure."""
+"""Infrastructure as code: the Terraform module that ships with Celadon, and the guard that reads plans. Pure."""
