@@ -31,7 +31,10 @@ class HostAddress(msgspec.Struct, frozen=True):
 
 
 class SshSettings(msgspec.Struct, frozen=True):
-    """What the caller decides about SSH. `known_hosts` comes before the user's own file, `config` before theirs."""
+    """What the caller decides about SSH. `known_hosts` comes before the user's own file, `config` before theirs.
+
+    `known`: lines of whoever made the machines. For a host that they name, no file's line counts.
+    """
 
     known_hosts: Path
     config: Path | None = None
@@ -39,6 +42,7 @@ class SshSettings(msgspec.Struct, frozen=True):
     connect_within: Seconds = 15.0
     user_config: Path = Path("~/.ssh/config")
     user_known_hosts: Path = Path("~/.ssh/known_hosts")
+    known: str = ""
 
     @property
     def configs(self) -> list[str]:
@@ -159,7 +163,8 @@ async def _connect(
     address: HostAddress, settings: SshSettings, jumps: list[asyncssh.SSHClientConnection]
 ) -> asyncssh.SSHClientConnection:
     client = _Client()
-    known = known_hosts.read_all(settings.known_hosts, _users_files(_options(address, settings), settings))
+    files = _users_files(_options(address, settings), settings)
+    known = known_hosts.read_all(settings.known_hosts, files, settings.known)
     try:
         return await asyncssh.connect(
             address.ssh_host,

@@ -173,6 +173,7 @@ def _hosts(
     return SshHosts(
         found.addresses,
         known_hosts=project.known_hosts,
+        known=found.known_hosts,
         home=found.home,
         ssh_config=Path(ssh_config).expanduser() if ssh_config else None,
         default_user=config.ssh.user,
@@ -182,7 +183,7 @@ def _hosts(
 
 
 def _known(project: Project, found: Inventory) -> tuple[Known, ...]:
-    lines = known_hosts.KnownHosts(project.known_hosts).text().splitlines()
+    lines = known_hosts.together(project.known_hosts, found.known_hosts).splitlines()
     keys = {words[0]: line for line in lines if len(words := line.split()) >= known_hosts.KEY_WORDS}
     return tuple(
         Known(
@@ -202,7 +203,7 @@ def _shown(address: HostAddress) -> str:
 
 
 def _fingerprint(keys: Mapping[str, str], address: HostAddress) -> str:
-    line = keys.get(known_hosts.pattern(address.ssh_host, address.port or 22))
+    line = keys.get(known_hosts.pattern(address.ssh_host, address.port or 22)) or keys.get(address.ssh_host)
     return known_hosts.fingerprint_of_line(line) if line is not None else ""
 
 
