@@ -1,5 +1,6 @@
-"""The whole of a Linode account, as far as infrastructure asks for it: names that are taken, regions, prices, and the
-one write, a certificate. What a deploy asks is in `linode.py`.
+"""A Linode account as infrastructure asks for it: names that are taken, regions, prices; and the certificate's write.
+
+What a deploy asks is in `linode.py`.
 """
 
 from collections.abc import Collection, Iterable, Mapping

@@ -132,7 +132,7 @@ class Terraform:
         self.stop()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + GRACE
-        while process.poll() is None and loop.time() < deadline:
+        while process.poll() is None and loop.time() < deadline:  # noqa: ASYNC110 - a process of another session
             await asyncio.sleep(POLL)
         if process.poll() is None:
             with suppress(ProcessLookupError):

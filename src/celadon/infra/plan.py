@@ -69,6 +69,7 @@ class _Module(msgspec.Struct, frozen=True):
 
 class _Values(msgspec.Struct, frozen=True):
     root_module: _Module = _Module()
+    outputs: dict[str, Any] = {}
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -77,13 +78,13 @@ class _State(msgspec.Struct, frozen=True):
 
 class _Plan(msgspec.Struct, frozen=True):
     format_version: str
-    terraform_version: str = ""
     resource_changes: tuple[_ResourceChange, ...] | None = None
     planned_values: _Values | None = None
     prior_state: _State | None = None
     values: Any = None  # only a state has it
     errored: bool = False
     complete: bool = True
+    applyable: bool = True
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -133,7 +134,8 @@ class Plan(msgspec.Struct, frozen=True):
     changes: tuple[Change, ...]
     before: tuple[Known, ...]  # what the state has
     after: tuple[Known, ...]  # what it will have, as far as that is known
-    terraform: str = ""
+    outputs: frozenset[str] = frozenset()  # names of the outputs that the state has
+    applyable: bool = True  # false: nothing to do, not even an output
 
     @property
     def empty(self) -> bool:
@@ -169,7 +171,8 @@ def _checked(raw: _Plan, name: str) -> Plan:
         raise BadPlan(f"{name} has no planned values, so it is no plan", hint=MAKE, where=name)
     changes = tuple(_change(each, name) for each in raw.resource_changes or () if each.mode == "managed")
     prior = raw.prior_state.values if raw.prior_state is not None else None
-    return Plan(changes, tuple(_known(prior)), tuple(_known(raw.planned_values)), raw.terraform_version)
+    outputs = frozenset(prior.outputs if prior is not None else ())
+    return Plan(changes, tuple(_known(prior)), tuple(_known(raw.planned_values)), outputs, raw.applyable)
 
 
 def _change(raw: _ResourceChange, name: str) -> Change:

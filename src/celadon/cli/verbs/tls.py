@@ -55,7 +55,7 @@ def _paths(call: Call) -> tuple[Path, Path]:
     if not lineage:
         raise Refused(
             "no certificate was named",
-            hint="celadon tls push --certificate fullchain.pem --key privkey.pem   (certbot's deploy hook names its own)",
+            hint="celadon tls push --certificate fullchain.pem --key privkey.pem",
         )
     return Path(lineage) / "fullchain.pem", Path(lineage) / "privkey.pem"
 
