@@ -64,7 +64,8 @@ def together(project: Path, known: str) -> str:
 def read_all(project: Path, users: Iterable[Path], known: str = "") -> asyncssh.SSHKnownHosts:
     """`known`, and all the files' lines about other hosts.
 
-    Raises `Refused` for a line of the project's or of `known` that cannot be read. The user's own files may have lines that only OpenSSH understands: those say nothing here.
+    Raises `Refused` for a line of the project's or of `known` that cannot be read. The user's
+    own files may have lines that only OpenSSH understands: those say nothing here.
     """
     text = together(project, known)
     try:

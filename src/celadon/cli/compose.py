@@ -51,6 +51,7 @@ async def connect(project: Project, need: Need, environ: Mapping[str, str]) -> A
         stack.push_async_callback(account.close)
         found = await inventory.take(project, account.api)
         config = found.config
+        account.learn(config)
         vault = await _vault(project, config, need, environ)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="celadon-")))
         releases = Releases(config, vault, root=project.root, scratch=scratch)
@@ -235,6 +236,10 @@ class _Account:
         self._token = Secret(environ["LINODE_TOKEN"]) if environ.get("LINODE_TOKEN") else None
         self._api: LinodeApi | None = None
         self._balancer: LinodeBalancer | None = None
+
+    def learn(self, config: Config) -> None:
+        """What was open in the config is known now: Terraform names the NodeBalancer, too."""
+        self._config = config
 
     def api(self) -> LinodeApi:
         if self._token is None:

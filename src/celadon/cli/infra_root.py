@@ -9,7 +9,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def machines(colours: Mapping[Colour, Wanted]) -> tuple[str, ...]:
 
 
 def ensure_keys(folder: Path) -> tuple[str, ...]:
-    """A key pair for each machine that has none. Pairs of machines that are wanted no more go.
+    """A key pair for each machine that has none. None goes here: a plan that is refused must leave all as it was.
 
     A machine that was adopted has a key of its own, which nobody here knows.
     """
@@ -81,21 +81,37 @@ def ensure_keys(folder: Path) -> tuple[str, ...]:
     if colours is None:
         return ()
     adopted = ADOPTED.findall(_read(folder / IMPORTS) or "")
-    wanted = tuple(name for name in machines(colours) if name not in adopted)
-    public, private = _keys(folder, PUBLIC), _keys(folder, PRIVATE)
-    made = {name: asyncssh.generate_private_key("ssh-ed25519") for name in wanted if name not in public}
-    new_public = {name: public[name] for name in wanted if name in public} | {
-        name: " ".join(key.export_public_key().decode().split()[:2]) for name, key in made.items()
+    public = _keys(folder, PUBLIC)
+    made = {
+        name: asyncssh.generate_private_key("ssh-ed25519")
+        for name in machines(colours)
+        if name not in public and name not in adopted
     }
-    new_private = {name: private[name] for name in wanted if name in private} | {
-        name: key.export_private_key().decode() for name, key in made.items()
-    }
-    # The private halves first: a public one alone would be taken for a machine that exists.
-    if new_private != private or not (folder / PRIVATE).exists():
-        _write(folder / PRIVATE, json.dumps({"host_private_keys": new_private}, indent=2) + "\n", mode=0o600)
-    if new_public != public or not (folder / PUBLIC).exists():
-        _write(folder / PUBLIC, json.dumps({"host_keys": new_public}, indent=2) + "\n", mode=0o644)
+    lines = {name: " ".join(key.export_public_key().decode().split()[:2]) for name, key in made.items()}
+    texts = {name: key.export_private_key().decode() for name, key in made.items()}
+    _keep(folder, public | lines, _keys(folder, PRIVATE) | texts)
     return tuple(made)
+
+
+def prune_keys(folder: Path, there: Iterable[str]) -> None:
+    """After an apply: only keys of machines that are there, or are wanted, are of any use."""
+    colours = read_colours(folder)
+    if colours is not None:
+        of_use = {*machines(colours), *there}
+        public, private = _keys(folder, PUBLIC), _keys(folder, PRIVATE)
+        _keep(
+            folder,
+            {name: key for name, key in public.items() if name in of_use},
+            {name: key for name, key in private.items() if name in of_use},
+        )
+
+
+def _keep(folder: Path, public: Mapping[str, str], private: Mapping[str, str]) -> None:
+    """The private halves first: a public one alone would be taken for a machine that exists."""
+    if private != _keys(folder, PRIVATE) or not (folder / PRIVATE).exists():
+        _write(folder / PRIVATE, json.dumps({"host_private_keys": private}, indent=2) + "\n", mode=0o600)
+    if public != _keys(folder, PUBLIC) or not (folder / PUBLIC).exists():
+        _write(folder / PUBLIC, json.dumps({"host_keys": public}, indent=2) + "\n", mode=0o644)
 
 
 def _always(wanted: Wanted) -> dict[str, int]:

@@ -99,6 +99,8 @@ async def apply(call: Call, runner: Terraform, folder: Path, found: Read) -> Res
         call.touched = True
         await runner.apply(found.file, lambda line: call.output.say(f"  {line}"))
     after = await output_of(folder)
+    if after is not None:
+        infra_root.prune_keys(folder, [host.machine for host in _hosts(after) if host.machine is not None])
     new = _new(before, after)
     if new:
         call.stop = None  # nothing is under way here that would have to end: only looking
