@@ -8,6 +8,7 @@ operator's git configuration asks for (filters, as at every checkout).
 import asyncio
 import contextlib
 import hashlib
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,7 +169,7 @@ async def _start(source: Path, *arguments: str) -> asyncio.subprocess.Process:
             "git", *arguments, cwd=source, env=env, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe
         )
     except (FileNotFoundError, NotADirectoryError):
-        if os.path.isdir(source):
+        if os.path.isdir(source):  # noqa: PTH112, ASYNC240 - one stat
             hint = "`source` releases are made by git archive"
             raise Refused("git is not installed", where=str(source), hint=hint) from None
         raise Refused("source is not a folder", where=str(source)) from None

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -115,6 +116,7 @@ class Terraform:
             # Cancelled: an apply is asked to stop and left to itself; all others change nothing, and are ended.
             if process.poll() is None:
                 process.send_signal(signal.SIGINT if words[0] == "apply" else signal.SIGKILL)
+                threading.Thread(target=process.wait, daemon=True).start()  # reaped, where we are still here
             self._running = None
 
     def _start(self, words: list[str], out: Path, told: Path) -> subprocess.Popen[bytes]:

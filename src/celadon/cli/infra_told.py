@@ -1,11 +1,15 @@
 """How plans of infrastructure are told: changes, cost, what is refused. Prints nothing by itself."""
 
 import hashlib
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 
+from celadon.adapters.linode_account import Priced as Priceable
 from celadon.cli.account import open_account
+from celadon.cli.app import Connected
 from celadon.cli.call import Call
 from celadon.cli.figures import many
 from celadon.cli.situation import tried
@@ -82,12 +86,29 @@ async def priced(call: Call, plan: Plan) -> Priced | None:
         prices = await tried(account.prices())
     if isinstance(prices, CeladonError):
         return None
-
-    def price(kind: str, region: str) -> float | None:
-        found = prices.get(kind)
-        return found.monthly(region) if found is not None else None
-
+    price = partial(_price, prices)
     return Priced(costs.cost(costs.things(plan.before), price), costs.cost(costs.things(plan.after), price))
+
+
+def _price(prices: Mapping[str, Priceable], kind: str, region: str) -> float | None:
+    found = prices.get(kind)
+    return found.monthly(region) if found is not None else None
+
+
+async def cost_of(call: Call, connected: Connected) -> Cost:
+    """Of what there is now: the machines that have a label, and the NodeBalancer."""
+    facts = await connected.world.balancer.read()
+    async with open_account(call.environ) as account:
+        machines = await account.typed({host.name for host in connected.hosts})
+        balancers = await account.balancers()
+        prices = await account.prices()
+    there = [(each.type or "?", each.region) for each in machines]
+    there += [("nodebalancer", each.region) for each in balancers if each.id == facts.id]
+    return costs.cost(there, partial(_price, prices))
+
+
+def cost_now(cost: Cost) -> list[str]:
+    return [f"cost: {_dollars(cost.total)} (US dollars a month, list price)", *(f"  {line}" for line in cost.lines)]
 
 
 def cost_lines(priced: Priced | None) -> list[str]:

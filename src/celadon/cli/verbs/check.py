@@ -30,11 +30,17 @@ DOCKERFILE = 256 * 1024
 
 async def run(call: Call) -> Result:
     project = call.project
+    if call.values["infra"] and (call.values["offline"] or call.values["version"] or call.values["host"]):
+        raise Refused("--infra asks for no host and no version", hint="celadon check --infra")
     findings = [Finding("config", "ok", f"{project.file.name}: {project.config.app}, {project.config.runtime}")]
-    findings.append(await _secrets(call))
-    findings += _start(project.config, project.root)
-    if not call.values["offline"]:
-        findings += await _online(call)
+    if call.values["infra"]:
+        from celadon.cli import infra_check  # noqa: PLC0415 - only this runs Terraform
+
+        findings += await infra_check.look(call)
+    else:
+        findings.append(await _secrets(call))
+        findings += _start(project.config, project.root)
+        findings += [] if call.values["offline"] else await _online(call)
     call.output.data([line for finding in findings for line in _lines(finding)])
     failed = sum(finding.grade == "failed" for finding in findings)
     warned = sum(finding.grade == "warning" for finding in findings)
@@ -102,6 +108,10 @@ async def _online(call: Call) -> list[Finding]:
                 return findings
             situation = await see(connected)
             findings += [await _token(connected), *_balancer(connected, situation), await _home(connected)]
+            if connected.project.config.hosts.terraform is not None:
+                from celadon.cli import infra_check  # noqa: PLC0415 - only Terraform's hosts can drift from a state
+
+                findings += await infra_check.drift(connected, call.environ)
             findings += _replicas(connected, situation)
             return findings + await _opening(connected, version)
     except CeladonError as error:
@@ -163,7 +173,8 @@ def _nodes(connected: Connected, facts: BalancerFacts, config: ConfigFacts) -> F
     text = f"no node for {', '.join(missing)}"
     if connected.wanted.add_nodes:
         return Finding(name, "ok", f"{text}: deploy adds it, in mode reject")
-    return Finding(name, "failed", f"{facts.label} {name}: {text}", "terraform apply")
+    hint = "celadon infra apply makes it anew   (it was deleted by hand, or went along with its instance)"
+    return Finding(name, "failed", f"{facts.label} {name}: {text}", hint)
 
 
 async def _home(connected: Connected) -> Finding:
