@@ -115,9 +115,9 @@ async def scene(tools: Tools, folder: Path) -> AsyncIterator[Scene]:
         await asyncio.to_thread(down, folder / "lab")
 
 
-async def initialised(here: Scene) -> None:
+async def initialised(here: Scene, *words: str) -> None:
     """`celadon init --terraform`, and the two values that only a person knows."""
-    await here.good("init", "--terraform")
+    await here.good("init", "--terraform", *words)
     values = (here.infra / "terraform.tfvars").read_text()
     assert "admin_cidrs = []" in values
     (here.infra / "terraform.tfvars").write_text(values.replace("admin_cidrs = []", 'admin_cidrs = ["203.0.113.0/24"]'))

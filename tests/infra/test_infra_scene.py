@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.end_to_end.acts import unharmed
 from tests.infra.rig import Tools
 from tests.infra.scene import Scene, initialised, scene
 
+from celadon.lab.estate import Estate, furnish
 from celadon.lab.load_kinds import Plan
 from celadon.lab.load_process import LoadProcess
 
@@ -99,3 +101,42 @@ async def dangerous_plans_are_refused(here: Scene) -> None:
     (here.project / "plan.json").unlink()
     (here.infra / "all.tfplan").unlink()
     assert len(await here.labels()) == 2
+
+
+async def test_what_exists_is_adopted_without_a_replacement(tools: Tools, tmp_path: Path) -> None:
+    """Machines and NodeBalancer made by other hands; blue serves. The first plan makes none of them anew."""
+    async with scene(tools, tmp_path) as here:
+        estate = Estate(blue=("web-blue",), green=("web-green",), green_port=8000, blue_port=8000)
+        await furnish(here.lab, estate)
+        await serving(here)
+        before = await here.api("GET", "/v4/linode/instances")
+        await initialised(here, "--from-linode")
+        assert await here.api("GET", "/v4/linode/instances") == before
+        planned = await here.good("infra", "plan", "--json")
+        told = json.loads(planned.out.splitlines()[-1])
+        assert {change["action"] for change in told["changes"]} <= {"create", "update"}, told["changes"]
+        made = {change["type"] for change in told["changes"] if change["action"] == "create"}
+        assert made == {"linode_firewall"}
+        await here.good("infra", "apply", "--yes")
+        assert await here.labels() == ["web-blue", "web-green"]
+        await here.terraform.unchanged()
+        names = {node["label"]: node["mode"] for node in await nodes(here)}
+        assert sorted(names.values()) == ["accept", "reject"]
+
+
+async def serving(here: Scene) -> None:
+    """The first node is put to work, as whoever made it would."""
+    balancer = (await here.api("GET", "/v4/nodebalancers"))["data"][0]["id"]
+    config = (await here.api("GET", f"/v4/nodebalancers/{balancer}/configs"))["data"][0]["id"]
+    node = next(each for each in await nodes(here) if each["label"] == "web-blue")
+    path = f"/v4/nodebalancers/{balancer}/configs/{config}/nodes/{node['id']}"
+    await here.api("PUT", path, {"mode": "accept"})
+
+
+async def nodes(here: Scene) -> list[dict[str, Any]]:
+    balancer = (await here.api("GET", "/v4/nodebalancers"))["data"][0]["id"]
+    config = (await here.api("GET", f"/v4/nodebalancers/{balancer}/configs"))["data"][0]["id"]
+    found: list[dict[str, Any]] = (await here.api("GET", f"/v4/nodebalancers/{balancer}/configs/{config}/nodes"))[
+        "data"
+    ]
+    return found
