@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from celadon.cli import infra_root
+from celadon.core.release import Colour
 from celadon.drive.lease import LeaseFacts
 from tests.cli.worlds import CONFIG, MemoryWorld, Ran
 from tests.infra.fake_terraform import FakeTerraform
@@ -221,3 +223,92 @@ async def test_a_destroyed_nodebalancer_is_refused_on_a_memory_world_too(scene: 
     )
     ran = await scene.run("infra", "plan", "--json")
     assert [each["code"] for each in ran.end["refused"]] == ["nodebalancer"]
+
+
+# -- renew -----------------------------------------------------------------------------------------
+
+
+def generations(scene: Scene, blue: int = 1, green: int = 1) -> None:
+    """What Terraform's output says of the machines there are."""
+    hosts = {
+        colour: [{"label": f"{colour}-1", "ssh": f"192.0.2.{last}", "private": f"192.168.130.{last}", "id": last,
+                  "machine": f"{colour}-g{generation}-1", "generation": generation}]
+        for colour, last, generation in (("blue", 11, blue), ("green", 21, green))
+    }  # fmt: skip
+    output = {"hosts": hosts, "nodebalancer": 1, "known_hosts": ""}
+    (scene.terraform.folder / "output.json").write_text(json.dumps(output))
+
+
+def wanted(scene: Scene) -> dict[str, int]:
+    tree = json.loads((scene.world.root / "infra" / infra_root.COLOURS).read_text())
+    return {colour: its["generation"] for colour, its in tree["colours"].items()}
+
+
+async def renewable(scene: Scene) -> None:
+    await scene.deployed()
+    generations(scene)
+    infra_root.write_colours(scene.world.root / "infra", {colour: infra_root.Wanted() for colour in Colour})
+    scene.plans(idle_image)
+
+
+async def test_renew_raises_the_idle_colours_generation(scene: Scene) -> None:
+    await renewable(scene)
+    ran = await scene.run("infra", "renew", "--yes")
+    assert ran.exit == 0, ran.err
+    assert wanted(scene) == {"blue": 1, "green": 2}
+    assert (await scene.run("infra", "renew", "purple", "--yes")).exit == 2
+
+
+async def test_renew_never_takes_the_live_colour_nor_the_home(scene: Scene) -> None:
+    await renewable(scene)
+    live = await scene.run("infra", "renew", "blue", "--yes")
+    assert (live.exit, "blue is not idle" in live.err) == (2, True)
+    assert (await scene.run("deploy", "v2", "--yes")).exit == 0  # green serves now, and blue has the home
+    home = await scene.run("infra", "renew", "--yes")
+    assert (home.exit, "celadon store move green-1" in home.err) == (2, True)
+    assert wanted(scene) == {"blue": 1, "green": 1}
+    assert scene.terraform.calls == [call for call in scene.terraform.calls if call[1] == "output"]
+
+
+async def test_a_renewal_that_was_not_applied_leaves_all_as_it_was(scene: Scene) -> None:
+    await renewable(scene)
+    asked = await scene.run("infra", "renew")
+    assert asked.exit == 2
+    assert wanted(scene) == {"blue": 1, "green": 1}
+    scene.plans(live_type)
+    refused = await scene.run("infra", "renew", "--yes")
+    assert refused.exit == 2
+    assert wanted(scene) == {"blue": 1, "green": 1}
+    scene.plans(lambda p: [idle_image(p), p.update(vm("blue-1"), tags=["new"])])
+    more = await scene.run("infra", "renew", "--yes")
+    assert (more.exit, "of the other colour" in more.err) == (2, True)
+    assert "apply" not in [call[1] for call in scene.terraform.calls]
+
+
+async def test_a_renewal_that_broke_off_is_gone_on_with(scene: Scene) -> None:
+    await renewable(scene)
+    said = {"type": "diagnostic", "diagnostic": {"severity": "error", "summary": "[500] oops", "detail": ""}}
+    scene.terraform.tell(says={"apply": [said]}, exits={"apply": 1})
+    assert (await scene.run("infra", "renew", "--yes")).exit == 4
+    assert wanted(scene) == {"blue": 1, "green": 2}
+    scene.terraform.tell(says={}, exits={})
+    assert (await scene.run("infra", "renew", "--yes")).exit == 0
+    assert wanted(scene) == {"blue": 1, "green": 2}
+
+
+async def test_deploy_fresh_renews_first_and_goes_on_where_a_rollout_is_open(scene: Scene) -> None:
+    await renewable(scene)
+    ran = await scene.run("deploy", "v2", "--fresh", "--yes")
+    assert ran.exit == 0, ran.err
+    assert wanted(scene) == {"blue": 1, "green": 2}
+    assert "v2 is live on green" in ran.out
+    generations(scene, green=2)
+    held = asyncio.create_task(scene.run("deploy", "v3", "--yes", "--hold"))
+    async with asyncio.timeout(30):
+        while b'"v3"' not in (await scene.world.store.read_intent() or b""):  # noqa: ASYNC110 - a fake
+            await asyncio.sleep(0.05)
+    again = asyncio.create_task(scene.run("deploy", "v3", "--fresh", "--yes", "--hold"))
+    assert (await again).exit == 4  # it found the open rollout, with its driver
+    await scene.run("abort")
+    await held
+    assert wanted(scene) == {"blue": 1, "green": 2}

@@ -23,9 +23,10 @@ from celadon.config.project import Project
 from celadon.core.errors import CeladonError
 from celadon.core.evidence import Tally
 from celadon.core.intent import Health, Hook, Rollout, Timing, Verify
-from celadon.core.observed import BalancerFacts, ConfigFacts, Mode, NodeFacts, Probe
+from celadon.core.observed import BalancerFacts, ConfigFacts, HostFacts, Mode, NodeFacts, Probe, Question
 from celadon.core.release import Colour, Release, Slot
 from celadon.core.secret import Secret
+from celadon.core.trial import Answer, Trial, TrialFacts
 from celadon.core.wanted import Wanted
 from celadon.drive.app import App
 from celadon.ports import CommandResult, World
@@ -69,6 +70,7 @@ class GoodDoor:
 
     def __init__(self) -> None:
         self.broken = False
+        self.silent = False  # good answers say nothing about who gave them
         self._passes = 0
         self._since: float | None = None
         self._candidate = ""
@@ -82,6 +84,8 @@ class GoodDoor:
             return Tally(sent=1, failed=1)
         self._passes += 1
         self._since = self._since or time.monotonic()
+        if self.silent:
+            return Tally(sent=1, unproven=1, passes=self._passes, since=self._since)
         return Tally(sent=1, served={self._candidate: 1}, passes=self._passes, since=self._since)
 
     async def close(self) -> None:
@@ -98,6 +102,12 @@ class Commands:
         return self.result
 
 
+WELL = TrialFacts(
+    moved=0, port=5000, listening=0.4, elsewhere=(), passed=0.5, probe=Answer(True, 200, "", 0.01), location="",
+    program="gunicorn", hears=True, exit_code=0, slow=None, stopped=0.3, patience=40.0, lines=(),
+)  # fmt: skip
+
+
 class NoSecrets:
     def values(self, release: Release) -> Mapping[str, Secret]:
         return {}
@@ -112,6 +122,8 @@ class Reach:
         self.said = b"hello\n"
         self.commands: list[Command] = []
         self.fingerprint = "SHA256:abc"
+        self.trials: list[tuple[str, Trial]] = []
+        self.tried = WELL
 
     async def logs(self, host: str, question: LogQuestion) -> AsyncIterator[LogLine]:
         for line in self.lines[-question.lines :]:
@@ -127,6 +139,10 @@ class Reach:
 
     async def check(self, host: str) -> str:
         return "3.11.7"
+
+    async def try_out(self, host: str, trial: Trial, secrets: Mapping[str, Secret]) -> TrialFacts:
+        self.trials.append((host, trial))
+        return self.tried
 
 
 class MemoryWorld:
@@ -208,6 +224,18 @@ class MemoryWorld:
 
     async def _scopes(self) -> frozenset[str] | None:
         return frozenset({"linodes:read_only", "nodebalancers:read_write"})
+
+    def with_visitors(self) -> None:
+        """Each look finds three connections more than the one before, in whatever runs."""
+        original = self.hosts.look
+
+        async def look(host: str, question: Question) -> HostFacts:
+            for replica in self.hosts.machines[host].replicas.values():
+                if replica.running and replica.opened is not None and host.startswith("green"):
+                    replica.opened += 3
+            return await original(host, question)
+
+        self.hosts.look = look  # type: ignore[method-assign]  # one instance of a fake
 
     def make_sick(self, version: str) -> None:
         """Replicas of this version will never pass a probe."""

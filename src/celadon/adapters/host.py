@@ -25,6 +25,7 @@ from celadon.core.errors import Refused, Unavailable
 from celadon.core.observed import HostFacts, Question
 from celadon.core.release import Release, ReleaseId, Seconds, Slot
 from celadon.core.secret import Secret
+from celadon.core.trial import Trial, TrialFacts
 from celadon.ports import Placement, WarmUp, Writ
 
 ArchiveOf = Callable[[Release], Awaitable[Path]]
@@ -37,6 +38,7 @@ STOP_MARGIN = 45.0
 PRUNE_WITHIN = 120.0
 LOGS_WITHIN = 60.0
 ARTIFACT_WITHIN = 1800.0  # a slow download and a build
+TRIAL_MARGIN = 180.0  # its slow request, and the removal of what it made
 FENCE_WITHIN = 120.0  # an older driver's stop may have to end first
 
 
@@ -150,18 +152,12 @@ class SshHosts:
         await self._effect(writ, Call("raise_fence", {}, within=FENCE_WITHIN))
 
     async def put_settings(self, writ: Writ, release: Release, secrets: Mapping[str, Secret]) -> None:
-        missing = [name for name, _ in release.secrets if name not in secrets]
-        if missing:
-            raise Refused(f"no value was given for {', '.join(missing)}", where=writ.host)
-        values = dict(release.env) | {name: secrets[name].reveal() for name, _ in release.secrets}
+        values = _values(release, secrets, writ.host)
         await self._effect(writ, Call("put_settings", {"release": _release(release), "values": values}))
 
     async def put_artifact(self, writ: Writ, release: Release) -> int:
-        args: dict[str, Any] = {"release": _release(release), "credentials": None}
+        args: dict[str, Any] = {"release": _release(release), "credentials": self._credentials(release)}
         body = self._archive(release) if release.runtime == "venv" else None
-        if release.runtime == "docker" and self._registry is not None:
-            login = self._registry
-            args["credentials"] = {"username": login.username, "password": login.password.reveal()}
         moved: int = await self._effect(writ, Call("put_artifact", args, int, ARTIFACT_WITHIN, body))
         return moved
 
@@ -213,6 +209,23 @@ class SshHosts:
         call = Call("run", args, _Exit, math.inf, stdin if stdin is not None else _nothing(), take)
         found: _Exit = await self._ask(host, call)
         return found.exit
+
+    async def try_out(self, host: str, trial: Trial, secrets: Mapping[str, Secret]) -> TrialFacts:
+        """Start a release in a throwaway place on this host, look at it, stop it. Cancelled or cut: it ends there too.
+
+        No slot is touched and no fence is asked. The values go with the question and are written nowhere.
+        """
+        release = trial.release
+        args = msgspec.to_builtins(trial) | {
+            "app": release.app,
+            "release": _release(release),
+            "values": _values(release, secrets, host),
+            "credentials": self._credentials(release),
+        }
+        within = ARTIFACT_WITHIN + trial.start_within + release.stop_timeout + TRIAL_MARGIN
+        body = self._archive(release) if release.runtime == "venv" else None
+        facts: TrialFacts = await self._ask(host, Call("try_out", args, TrialFacts, within, body))
+        return facts
 
     @contextlib.asynccontextmanager
     async def forward(self, host: str, address: str, port: int) -> AsyncIterator[int]:
@@ -287,6 +300,11 @@ class SshHosts:
                 requests.store += 1
             case _:
                 requests.reads += 1
+
+    def _credentials(self, release: Release) -> dict[str, str] | None:
+        if release.runtime != "docker" or self._registry is None:
+            return None
+        return {"username": self._registry.username, "password": self._registry.password.reveal()}
 
     async def _archive(self, release: Release) -> AsyncIterator[bytes]:
         """Opened only when the host reads: most of the time it has the archive already."""
@@ -381,6 +399,13 @@ _Facts = msgspec.defstruct(
 def _release(release: Release) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.to_builtins(release)
     return found | {"id": release.id}
+
+
+def _values(release: Release, secrets: Mapping[str, Secret], host: str) -> dict[str, str]:
+    missing = [name for name, _ in release.secrets if name not in secrets]
+    if missing:
+        raise Refused(f"no value was given for {', '.join(missing)}", where=host)
+    return dict(release.env) | {name: secrets[name].reveal() for name, _ in release.secrets}
 
 
 def _line(host: str, data: bytes) -> LogLine:

@@ -28,6 +28,7 @@ class MemoryReplica(msgspec.Struct):
     healthy: bool = True
     open: int | None = 0
     opened: int | None = 0
+    own: int = 0
     lines: list[str] = msgspec.field(default_factory=list)
 
     @property
@@ -123,6 +124,7 @@ class MemoryHosts:
         for replica in machine.replicas.values():
             if replica.slot == warm_up.slot and replica.running and replica.opened is not None:
                 replica.opened += warm_up.requests
+                replica.own += warm_up.requests
 
     async def prune(self, writ: Writ, keep: frozenset[ReleaseId]) -> None:
         machine = self._behind(writ, "prune")
@@ -223,7 +225,8 @@ def _slot_facts(machine: MemoryHost, app: str, question: SlotQuestion) -> SlotFa
         seen = msgspec.structs.replace(seen, remedy=f"end {foreign}")
     if question.count:
         counts = (replica.open, replica.opened) if replica and running else (None, None) if foreign else (0, 0)
-        seen = msgspec.structs.replace(seen, open=counts[0], opened=counts[1])
+        own = replica.own if replica and running else 0
+        seen = msgspec.structs.replace(seen, open=counts[0], opened=counts[1], own=own)
     if question.probe and replica and running and foreign is None and question.release in (None, replica.release.id):
         ok = replica.healthy
         seen = msgspec.structs.replace(

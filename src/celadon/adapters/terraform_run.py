@@ -34,6 +34,7 @@ class Diagnostic(msgspec.Struct, frozen=True):
     summary: str
     detail: str
     address: str
+    place: str = ""  # `main.tf:12`
 
 
 class Terraform:
@@ -194,11 +195,21 @@ def _problem(event: Mapping[str, Any]) -> Diagnostic | None:
     found = event.get("diagnostic")
     if not isinstance(found, dict) or found.get("severity") != "error":
         return None
-    return Diagnostic(*(str(found.get(name) or "") for name in ("summary", "detail", "address")))
+    summary, detail, address = (str(found.get(name) or "") for name in ("summary", "detail", "address"))
+    return Diagnostic(summary, detail, address, _place(found))
+
+
+def _place(found: Mapping[str, Any]) -> str:
+    place = found.get("range")
+    start = place.get("start") if isinstance(place, dict) else None
+    if not isinstance(place, dict) or not isinstance(start, dict):
+        return ""
+    return f"{place.get('filename')}:{start.get('line')}"
 
 
 def _lines(problem: Diagnostic) -> list[str]:
-    where = [f"on {problem.address}"] if problem.address else []
+    where = [" ".join(part for part in ("on", problem.address, problem.place) if part)]
+    where = where if where != ["on"] else []
     return [*where, *([] if problem.summary in problem.detail else [problem.summary]), *problem.detail.splitlines()]
 
 

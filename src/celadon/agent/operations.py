@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from celadon.agent import bind, execute, fence, paths, probe, replicas, runtimes, settings, slots, store
+from celadon.agent import bind, execute, fence, paths, probe, replicas, runtimes, settings, slots, store, trials
 from celadon.agent.main import Channel
 from celadon.agent.wire import STDOUT
 
@@ -143,6 +143,7 @@ def _release(release: dict[str, Any]) -> dict[str, Any]:
 HANDLERS = {
     "look": look,
     "warm_up": warm_up,
+    "try_out": trials.try_out,
     "tail": tail,
     "logs": logs,
     "run": execute.run,

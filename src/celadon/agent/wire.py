@@ -39,6 +39,7 @@ STORE = "store"
 OPERATIONS = {
     "look": READ,
     "warm_up": READ,
+    "try_out": READ,  # nothing of it lasts
     "tail": READ,
     "logs": READ,
     "run": EFFECT,

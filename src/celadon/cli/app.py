@@ -11,6 +11,8 @@ from celadon.core.intent import Intent
 from celadon.core.journal import Event
 from celadon.core.preflight import Scout
 from celadon.core.release import Release
+from celadon.core.secret import Secret
+from celadon.core.trial import Trial, TrialFacts
 from celadon.core.wanted import Options, Wanted
 from celadon.drive.app import Confirm, Ending, Past
 from celadon.drive.driver import Watcher
@@ -64,6 +66,8 @@ class Reach(Protocol):
     async def scan_host_key(self, host: str) -> tuple[str, str]: ...
 
     async def check(self, host: str) -> str: ...
+
+    async def try_out(self, host: str, trial: Trial, secrets: Mapping[str, Secret]) -> TrialFacts: ...
 
 
 class Known(msgspec.Struct, frozen=True):

@@ -216,7 +216,7 @@ def _failed(output: Output, error: CeladonError, call: Call | None) -> int:
     return error.exit_code
 
 
-OPENS = ("deploy", "rollback", "init", "hosts trust")
+OPENS = ("deploy", "rollback", "init", "hosts trust", "infra plan", "infra apply", "infra renew", "tls push")
 
 
 def _crashed(output: Output, error: Exception, arguments: list[str], environ: Mapping[str, str]) -> int:

@@ -5,10 +5,9 @@ from collections.abc import Iterable, Mapping
 from celadon.adapters.linode_account import PATHS, LinodeAccount
 from celadon.adapters.nodebalancer import LinodeBalancer
 from celadon.cli.account import READS, open_account
-from celadon.cli.app import Connected, Need
+from celadon.cli.app import Connected, Known, Need
 from celadon.cli.call import Call
 from celadon.cli.situation import Situation, see, tried
-from celadon.config.values import SshAddress
 from celadon.core.errors import CeladonError, Refused
 from celadon.core.intent import Intent
 from celadon.core.observed import BalancerFacts
@@ -47,7 +46,7 @@ async def facts_of(connected: Connected, plan: Plan, environ: Mapping[str, str])
         machines=tuple(
             Machine(
                 host.name,
-                frozenset({host.private, SshAddress.parse(host.ssh).host}),
+                _addresses(host),
                 tuple(Colour(colour) for colour in host.colours),
                 ids.get(host.name),
             )
@@ -58,6 +57,12 @@ async def facts_of(connected: Connected, plan: Plan, environ: Mapping[str, str])
         taken=taken,
         unknown=unknown,
     )
+
+
+def _addresses(host: Known) -> frozenset[str]:
+    """Private, and where SSH knocks: with and without its port, as an IPv6 address has colons of its own."""
+    ssh = host.ssh.rpartition("@")[2]
+    return frozenset({host.private, ssh, ssh.rpartition(":")[0] or ssh})
 
 
 def _balancer(situation: Situation, plan: Plan) -> tuple[BalancerFacts | None, str]:

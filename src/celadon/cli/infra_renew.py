@@ -23,7 +23,7 @@ async def renew(call: Call) -> Result:
             hint="raise `generation` of the idle colour yourself, then: celadon infra apply",
             where=folder.name,
         )
-    output = await infra_run.output_of(folder)
+    output = await infra_run.output_of(call, folder)
     if output is None:
         raise Refused("there are no machines yet", hint="celadon infra apply")
     facts = await infra_facts.gather(call, Plan((), (), (), frozenset({"celadon"})))

@@ -90,7 +90,7 @@ def refused(call: Call, found: Read) -> Result:
 
 async def apply(call: Call, runner: Terraform, folder: Path, found: Read) -> Result:
     """The plan that was read, after a last look at who serves; then the new machines, until they are ready."""
-    before = await output_of(folder)
+    before = await output_of(call, folder)
     async with _alone(call, found):
         facts = await infra_facts.gather(call, found.plan)
         verdict = judge(found.plan, facts, new_certificate=call.values.get("new_certificate", False))
@@ -98,7 +98,7 @@ async def apply(call: Call, runner: Terraform, folder: Path, found: Read) -> Res
             return refused(call, msgspec.structs.replace(found, facts=facts, verdict=verdict))
         call.touched = True
         await runner.apply(found.file, lambda line: call.output.say(f"  {line}"))
-    after = await output_of(folder)
+    after = await output_of(call, folder)
     if after is not None:
         infra_root.prune_keys(folder, [host.machine for host in _hosts(after) if host.machine is not None])
     new = _new(before, after)
@@ -119,10 +119,10 @@ async def agreed(call: Call, found: Read) -> bool:
     return answer
 
 
-async def output_of(folder: Path) -> TerraformOutput | None:
+async def output_of(call: Call, folder: Path) -> TerraformOutput | None:
     """None where there is none yet."""
     try:
-        return parse_output(await terraform.output(folder), file=folder.name)
+        return parse_output(await terraform.output(folder, call.environ), file=folder.name)
     except Refused:
         return None
 

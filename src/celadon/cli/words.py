@@ -88,7 +88,11 @@ VERBS = (
             Option("--offline", "", "config and secrets only: nothing is contacted"),
             Option("--host", "HOST", "only this host"),
             Option("--infra", "", "would `celadon infra apply` work? token, region, names that are taken"),
+            Option("--no-start", "", "predict only: do not start VERSION on an idle host"),
+            Option("--slow", "PATH", "a path that takes seconds: is it answered when VERSION is stopped?"),
         ),
+        more="VERSION is started once on a host of the idle colour, with its env and secrets and CELADON_TRIAL=1, "
+        "on a port of its own; what it does on SIGTERM is measured, and it is removed.",
     ),
     Verb(
         "plan",

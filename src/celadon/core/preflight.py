@@ -18,6 +18,7 @@ from celadon.core.strategy import blue_green
 from celadon.core.wanted import Options, Wanted
 
 DISK_FREE = 512 * 1024**2  # bytes; below it a pull is likelier to fail than not
+FIRST_DEPLOY = "a first deploy: nothing serves yet, and there is nothing to go back to"
 CLOCK_SKEW = 60.0  # seconds between a host's clock and ours: times in logs would mislead
 
 
@@ -233,7 +234,7 @@ def _hosts(wanted: Wanted, scout: Scout, candidate: Colour, now: Live) -> list[s
         elif abs(host.utc - scout.utc) > CLOCK_SKEW:
             warnings.append(f"{name}: its clock is {host.utc - scout.utc:+.0f} s off")
     if now.kind == "none":
-        warnings.append("a first deploy: nothing serves yet, and there is nothing to go back to")
+        warnings.append(FIRST_DEPLOY)
     return warnings
 
 

@@ -135,6 +135,11 @@ class App:
                 f"rollout {intent.rollout.number} has retired its stable: the balancer alone cannot bring it back",
                 hint="celadon resume finishes it; then celadon rollback starts the kept release",
             )
+        if journal.committed_at is not None and intent.rollout.stable_colour is None:
+            raise Refused(
+                f"rollout {intent.rollout.number} is a first deploy and serves: there is nothing to go back to",
+                hint="celadon resume finishes it; then deploy another release",
+            )
         await self.request(lambda requests: msgspec.structs.replace(requests, go_back=self.who, paused=False))
         return await self._drive_or_follow()
 

@@ -17,7 +17,7 @@ from celadon.core.action import (
     Stop,
     WarmUpSlot,
 )
-from celadon.core.decide import failure_key
+from celadon.core.attempts import failure_key
 from celadon.core.errors import CeladonError, LeaseLost, NoAnswer, Refused, Unavailable
 from celadon.core.intent import Rollout
 from celadon.core.journal import (

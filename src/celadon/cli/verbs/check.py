@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from celadon.cli import losses
+from celadon.cli import losses, trial
 from celadon.cli.app import Connected, Need
 from celadon.cli.call import Call
 from celadon.cli.figures import age, many, size
@@ -19,7 +19,7 @@ from celadon.config.model import Config
 from celadon.config.secrets import needed, resolve
 from celadon.core.errors import CeladonError, Refused
 from celadon.core.observed import BalancerFacts, ConfigFacts, HostFacts
-from celadon.core.preflight import CLOCK_SKEW, DISK_FREE, open_rollout
+from celadon.core.preflight import CLOCK_SKEW, DISK_FREE, FIRST_DEPLOY, open_rollout
 from celadon.core.release import Release
 from celadon.core.wanted import Options
 from celadon.drive import lease as leases
@@ -32,6 +32,9 @@ async def run(call: Call) -> Result:
     project = call.project
     if call.values["infra"] and (call.values["offline"] or call.values["version"] or call.values["host"]):
         raise Refused("--infra asks for no host and no version", hint="celadon check --infra")
+    slow = call.values["slow"]
+    if slow is not None and not slow.startswith("/"):
+        raise Refused(f"--slow {slow!r}: not a path", hint="like --slow /report?days=30")
     findings = [Finding("config", "ok", f"{project.file.name}: {project.config.app}, {project.config.runtime}")]
     if call.values["infra"]:
         from celadon.cli import infra_check  # noqa: PLC0415 - only this runs Terraform
@@ -39,8 +42,10 @@ async def run(call: Call) -> Result:
         findings += await infra_check.look(call)
     else:
         findings.append(await _secrets(call))
-        findings += _start(project.config, project.root)
-        findings += [] if call.values["offline"] else await _online(call)
+        start, online = _start(project.config, project.root), _Online([])
+        if not call.values["offline"]:
+            online = await _online(call)
+        findings += [finding for finding in start if finding.name not in online.answered] + online.findings
     call.output.data([line for finding in findings for line in _lines(finding)])
     failed = sum(finding.grade == "failed" for finding in findings)
     warned = sum(finding.grade == "warning" for finding in findings)
@@ -92,7 +97,12 @@ def _refused(name: str, error: CeladonError) -> Finding:
 # -- with contact ----------------------------------------------------------------------------------
 
 
-async def _online(call: Call) -> list[Finding]:
+class _Online(msgspec.Struct, frozen=True):
+    findings: list[Finding]
+    answered: frozenset[str] = frozenset()  # predictions that a trial has answered
+
+
+async def _online(call: Call) -> _Online:
     only: str | None = call.values["host"]
     version: str | None = call.values["version"]
     # Secrets were judged above; here a missing one only means that the release cannot be made.
@@ -105,7 +115,7 @@ async def _online(call: Call) -> list[Finding]:
             wanted = [name for name in names if only in (None, name)]
             findings = list(await asyncio.gather(*(_host(connected, name) for name in wanted)))
             if only is not None:
-                return findings
+                return _Online(findings)
             situation = await see(connected)
             findings += [await _token(connected), *_balancer(connected, situation), await _home(connected)]
             if connected.project.config.hosts.terraform is not None:
@@ -113,9 +123,16 @@ async def _online(call: Call) -> list[Finding]:
 
                 findings += await infra_check.drift(connected, call.environ)
             findings += _replicas(connected, situation)
-            return findings + await _opening(connected, version)
+            release = await tried(_release(connected, version))
+            if isinstance(release, CeladonError):
+                return _Online([*findings, _refused("release", release)])
+            findings += await _opening(connected, version, release)
+            if version is None:
+                return _Online(findings)
+            measured, answered = await trial.try_out(call, connected, situation, release)
+            return _Online(findings + measured, answered)
     except CeladonError as error:
-        return [_refused("reach", error)]
+        return _Online([_refused("reach", error)])
 
 
 async def _host(connected: Connected, name: str) -> Finding:
@@ -208,11 +225,8 @@ def _replicas(connected: Connected, situation: Situation) -> list[Finding]:
     return found or [Finding("live", "ok", f"{live}, its health path passes")]
 
 
-async def _opening(connected: Connected, version: str | None) -> list[Finding]:
+async def _opening(connected: Connected, version: str | None, release: Release) -> list[Finding]:
     """Would a rollout open now? The core's own preflight says so, port by port, so that each one is told."""
-    release = await tried(_release(connected, version))
-    if isinstance(release, CeladonError):
-        return [_refused("release", release)]
     found = []
     if version is not None:
         found.append(Finding("release", "ok", f"{release.version}: {release.artifact}"))
@@ -229,7 +243,8 @@ async def _opening(connected: Connected, version: str | None) -> list[Finding]:
             problems.setdefault(error.message, _refused("rollout", error))
         else:
             for text in opening.warnings:
-                problems.setdefault(text, Finding("rollout", "warning", text))
+                if text != FIRST_DEPLOY:  # nothing to mend: `live` has said it
+                    problems.setdefault(text, Finding("rollout", "warning", text))
     return [*found, *(problems.values() or [Finding("rollout", "ok", "could open now")])]
 
 
