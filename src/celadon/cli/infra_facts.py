@@ -17,14 +17,17 @@ from celadon.infra.guard import LABELLED
 from celadon.infra.machines import addresses_of, as_id
 from celadon.infra.plan import Plan
 
+NO_OUTPUT = 'Output "celadon" not found'
+"""Terraform's and OpenTofu's words for a state that has none. Any other failure to read it is no reason to guess."""
+
 
 async def gather(call: Call, plan: Plan) -> Facts:
     """What is now. Where Terraform has given no output yet, the plan's own state names the machines."""
     try:
         async with call.connected(Need(balancer=False)) as connected:
             return await facts_of(connected, plan, call.environ)
-    except Refused:
-        if call.project.config.hosts.terraform is None or "celadon" in plan.outputs:
+    except Refused as error:
+        if call.project.config.hosts.terraform is None or NO_OUTPUT not in error.message:
             raise
         return await _from_state(call, plan)
 

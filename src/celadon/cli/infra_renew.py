@@ -26,7 +26,7 @@ async def renew(call: Call) -> Result:
     output = await infra_run.output_of(call, folder)
     if output is None:
         raise Refused("there are no machines yet", hint="celadon infra apply")
-    facts = await infra_facts.gather(call, Plan((), (), (), frozenset({"celadon"})))
+    facts = await infra_facts.gather(call, Plan((), (), ()))
     colour = _colour(call.values.get("colour"), facts, output)
     raised = colours if _pending(colours[colour], colour, output) else _raised(colours, colour)
     infra_root.write_colours(folder, raised)

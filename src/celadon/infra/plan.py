@@ -69,7 +69,6 @@ class _Module(msgspec.Struct, frozen=True):
 
 class _Values(msgspec.Struct, frozen=True):
     root_module: _Module = _Module()
-    outputs: dict[str, Any] = {}
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -134,7 +133,6 @@ class Plan(msgspec.Struct, frozen=True):
     changes: tuple[Change, ...]
     before: tuple[Known, ...]  # what the state has
     after: tuple[Known, ...]  # what it will have, as far as that is known
-    outputs: frozenset[str] = frozenset()  # names of the outputs that the state has
     applyable: bool = True  # false: nothing to do, not even an output
 
     @property
@@ -171,8 +169,7 @@ def _checked(raw: _Plan, name: str) -> Plan:
         raise BadPlan(f"{name} has no planned values, so it is no plan", hint=MAKE, where=name)
     changes = tuple(_change(each, name) for each in raw.resource_changes or () if each.mode == "managed")
     prior = raw.prior_state.values if raw.prior_state is not None else None
-    outputs = frozenset(prior.outputs if prior is not None else ())
-    return Plan(changes, tuple(_known(prior)), tuple(_known(raw.planned_values)), outputs, raw.applyable)
+    return Plan(changes, tuple(_known(prior)), tuple(_known(raw.planned_values)), raw.applyable)
 
 
 def _change(raw: _ResourceChange, name: str) -> Change:
