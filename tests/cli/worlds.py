@@ -15,6 +15,7 @@ from celadon.adapters.agent_link import Take
 from celadon.adapters.host import Command, LogLine, LogQuestion
 from celadon.adapters.memory import MemoryHosts, MemoryStore
 from celadon.adapters.memory_balancer import MemoryBalancer
+from celadon.adapters.memory_homes import MemoryHomes
 from celadon.cli.app import Connected, Known, Need
 from celadon.cli.call import answer
 from celadon.cli.compose import Watchers
@@ -29,6 +30,7 @@ from celadon.core.secret import Secret
 from celadon.core.trial import Answer, Trial, TrialFacts
 from celadon.core.wanted import Wanted
 from celadon.drive.app import App
+from celadon.drive.home import HomeStore
 from celadon.ports import CommandResult, World
 
 CONFIG = """\
@@ -151,7 +153,7 @@ class MemoryWorld:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.hosts = MemoryHosts(("blue-1", "green-1"), utc=time.time())
-        self.store = MemoryStore()
+        self.homes = MemoryHomes("shop", self.hosts)
         self.balancer = MemoryBalancer(_facts(), time.monotonic)
         self.door = GoodDoor()
         self.commands = Commands()
@@ -159,9 +161,15 @@ class MemoryWorld:
         self.tests: tuple[Hook, ...] = ()
         self.timing = TIMING
         self.who = "me@here"
+        self.home = "blue-1"
         self.refusal: CeladonError | None = None  # raised where the world is put together
         self.needs: list[Need] = []
         (root / "celadon.toml").write_text(CONFIG)
+
+    @property
+    def store(self) -> MemoryStore:
+        """Of the home that the config names."""
+        return self.homes.store(self.home)
 
     def run(self, *words: str, environ: Mapping[str, str] | None = None) -> "Ran":
         out, err = io.StringIO(), io.StringIO()
@@ -177,10 +185,11 @@ class MemoryWorld:
         if self.refusal is not None:
             raise self.refusal
         watchers = Watchers()
+        home = HomeStore(self.homes, "shop", self.home, self.hosts.machines)
         world = World(
             hosts=self.hosts,
             balancer=self.balancer,
-            store=self.store,
+            store=home,
             clock=Machine(),
             verifier=self.door,
             commands=self.commands,
@@ -191,6 +200,7 @@ class MemoryWorld:
             project=project,
             wanted=wanted,
             world=world,
+            home=home,
             app=App(world, wanted, who=self.who, watch=watchers),
             reach=self.reach,
             hosts=(
@@ -213,7 +223,7 @@ class MemoryWorld:
             health=Health(probe=probe, passes=2, warm_up_requests=1),
             verify=Verify(url="http://shop.example/", passes=1),
             tests=self.tests,
-            home="blue-1",
+            home=self.home,
             settings_hash="same",
         )
 

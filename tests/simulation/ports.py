@@ -375,6 +375,10 @@ class Ports:
         await self._home("rollouts")
         return sorted(self.world.journals)
 
+    async def read_adopted(self) -> bytes | None:
+        await self._home("read adopted")
+        return None
+
     # -- clock, verifier, commands, secrets ------------------------------------------------------
 
     def now(self) -> float:

@@ -17,11 +17,36 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from celadon.core.action import Act, Action, Finish, Halt, Look, Prune, PutArtifact, PutSettings, Record, SetNode
-from celadon.core.action import Start, Stop, WarmUpSlot
+from celadon.core.action import (
+    Act,
+    Action,
+    Finish,
+    Halt,
+    Look,
+    Prune,
+    PutArtifact,
+    PutSettings,
+    Record,
+    SetNode,
+    Start,
+    Stop,
+    WarmUpSlot,
+)
 from celadon.core.decide import decide
 from celadon.core.intent import Health, Intent, Requests, Rollout, Timing, Verify
-from celadon.core.journal import EMPTY, Driving, Event, Finished, Journal, Opened, Pruned, Started, Stopped, Warmed, fold
+from celadon.core.journal import (
+    EMPTY,
+    Driving,
+    Event,
+    Finished,
+    Journal,
+    Opened,
+    Pruned,
+    Started,
+    Stopped,
+    Warmed,
+    fold,
+)
 from celadon.core.observed import (
     BalancerFacts,
     ConfigFacts,
@@ -210,14 +235,16 @@ def looked(state: State, nodes: tuple[int, ...]) -> State:
         for id_ in nodes:
             memory.saw_node(id_, facts[id_], state.now)
     else:
-        config = ConfigFacts(80, 1, "http", "http", 1.0, 1, False, "none", tuple(facts.values()))  # noqa: FBT003 - a fact
+        config = ConfigFacts(80, 1, "http", "http", 1.0, 1, False, "none", tuple(facts.values()))
         memory.saw_balancer(BalancerFacts(1, "b", "a", 0, (config,)), state.now)
     return replace(state, memory=memory)
 
 
 def _facts(state: State, id_: int) -> NodeFacts:
     node, slot = state.nodes[id_], SLOTS[OF[id_]]
-    return NodeFacts(80, 1, id_, slot.host, slot.node_address, node.mode, 1 if node.mode is Mode.REJECT else 100, node.up)
+    return NodeFacts(
+        80, 1, id_, slot.host, slot.node_address, node.mode, 1 if node.mode is Mode.REJECT else 100, node.up
+    )
 
 
 def saw_hosts(state: State) -> State:
@@ -230,7 +257,7 @@ def saw_hosts(state: State) -> State:
         slots = SlotFacts(slot.key, open=0, opened=0)
         if release is not None:
             replica = ReplicaFacts(release, "1", running=True, restarts=0, exit_code=None)
-            probe = ProbeFacts(True, 200, "", 0.0)  # noqa: FBT003 - a fact
+            probe = ProbeFacts(True, 200, "", 0.0)
             slots = SlotFacts(slot.key, replica, listening=True, open=0, opened=0, probe=probe)
         facts = HostFacts(
             slot.host,
@@ -259,7 +286,7 @@ def observed(state: State) -> Observed:
     )
 
 
-def performed(state: State, action: Action) -> State:  # noqa: C901 - one case an action
+def performed(state: State, action: Action) -> State:
     """The action as it reaches the world, what is written of it, and the look at its host that follows."""
     state = replace(state, flying=state.flying - {action})
     match action:
@@ -373,7 +400,12 @@ def key(state: State) -> bytes:
         sorted((id_, t.mode, t.weight, age(journal.asked_at[id_])) for id_, t in journal.asked.items()),
         (sorted(journal.raised), sorted(journal.netted), sorted(journal.warmed), journal.steps_done),
         (age(journal.committed_at), journal.returning is not None, age(journal.returning_at), age(journal.driving_at)),
-        (journal.retiring_at is not None, sorted(journal.stopped), sorted(journal.pruned), journal.paused_at is not None),
+        (
+            journal.retiring_at is not None,
+            sorted(journal.stopped),
+            sorted(journal.pruned),
+            journal.paused_at is not None,
+        ),
         (journal.finished is not None, journal.opened_at is not None),
         None
         if memory is None
@@ -392,7 +424,12 @@ def key(state: State) -> bytes:
                 for id_, n in sorted(memory.nodes.items())
             ],
             [
-                (name, age(h.seen_at), h.facts, [(k, min(s.passes, 2), s.fails, age(s.quiet_since)) for k, s in h.slots.items()])
+                (
+                    name,
+                    age(h.seen_at),
+                    h.facts,
+                    [(k, min(s.passes, 2), s.fails, age(s.quiet_since)) for k, s in h.slots.items()],
+                )
                 for name, h in sorted(memory.hosts.items())
             ],
         ),

@@ -18,7 +18,7 @@ import msgspec
 
 from celadon.adapters import agent_bundle, ssh
 from celadon.adapters.agent_link import AgentLink, Call, Heartbeat, Take
-from celadon.adapters.host_store import HostStore
+from celadon.adapters.host_store import HostHomes, HostStore
 from celadon.adapters.ssh import HostAddress, SshSettings
 from celadon.agent import wire
 from celadon.core.errors import Refused, Unavailable
@@ -136,12 +136,11 @@ class SshHosts:
 
     def store(self, app: str, host: str | None = None) -> HostStore:
         """The app's store on its home, or on another host: a read-only copy, or one to be adopted."""
-        name = host or self._home
+        return self.homes(app).store(host or self._home)
 
-        async def ask(call: Call) -> Any:
-            return await self._ask(name, call)
-
-        return HostStore(app, ask)
+    def homes(self, app: str) -> HostHomes:
+        """Every host as a place where the app's store may be."""
+        return HostHomes(app, self._ask)
 
     async def look(self, host: str, question: Question) -> HostFacts:
         call = Call("look", msgspec.to_builtins(question), _Facts, question.probe.timeout + 20)
@@ -346,10 +345,11 @@ async def _open(address: HostAddress, settings: SshSettings, heartbeat: Heartbea
             link = await AgentLink.open(address.name, reader, writer, agent_bundle.bundle(), heartbeat)
     except BaseException as error:
         connection.abort()
-        if isinstance(error, (TimeoutError, asyncssh.Error)):
-            message = f"{address.shown}: the agent did not start within {settings.connect_within:g} s"
+        if isinstance(error, (OSError, asyncssh.Error)):
+            late = f"the agent did not start within {settings.connect_within:g} s"
+            reason = late if isinstance(error, TimeoutError) else "the connection was lost before the agent started"
             hint = f"celadon check --host {address.name}"
-            raise Unavailable(message, hint=hint, where=address.name) from error
+            raise Unavailable(f"{address.shown}: {reason}", hint=hint, where=address.name) from error
         raise
     return _Session(connection, process, link)
 

@@ -366,6 +366,7 @@ def _replica(container: Json) -> Json:
         "restarts": int(container.get("RestartCount") or 0),
         "exit_code": None if _runs(container) or _never_ran(container) else int(state["ExitCode"]),
         "colour": labels.get("celadon.colour", ""),
+        "rollout": int(labels.get("celadon.rollout") or 0),
     }
 
 

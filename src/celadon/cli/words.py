@@ -138,7 +138,9 @@ VERBS = (
         "abort",
         "abort",
         "stable gets all traffic back; asks nothing",
-        options=(Option("--keep-colour", "COLOUR", "which colour serves, when home is lost and labels disagree"),),
+        options=(
+            Option("--keep-colour", "COLOUR", "all traffic to this colour, when nothing else tells which was stable"),
+        ),
     ),
     Verb(
         "rollback",
@@ -209,8 +211,21 @@ VERBS = (
             Option("--leave-running", "", "keep the lab afterwards"),
         ),
     ),
-    Verb("store move", "store", "move the home to another host", arguments=(Argument("HOST", required=True),)),
-    Verb("store adopt", "store", "replace a lost home"),
+    Verb(
+        "store move",
+        "store",
+        "move the home (lease, intent, journal) to another host",
+        more="Run it again after anything: it ends where it should. Refused while somebody drives.",
+        arguments=(Argument("HOST", required=True),),
+    ),
+    Verb(
+        "store adopt",
+        "store",
+        "replace a home that is lost for good: a new epoch begins on HOST",
+        more="Without HOST: on hosts.home. Every host must answer or be named dead. Traffic is not touched.",
+        arguments=(Argument("HOST"),),
+        options=(Option("--dead", "HOST,…", "these are gone for good; one that returns is refused until it is told"),),
+    ),
     Verb(
         "infra plan",
         "infra",

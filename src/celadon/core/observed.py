@@ -76,6 +76,7 @@ class ReplicaFacts(msgspec.Struct, frozen=True):
     restarts: int
     exit_code: int | None
     colour: str = ""
+    rollout: int = 0  # the one that started it; 0: it does not say
 
 
 class SlotFacts(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ import msgspec
 
 from celadon.core.action import Act, Action, Decision, Finish, Halt, Look, SetNode, Wait
 from celadon.core.decide import decide
-from celadon.core.errors import CeladonError, LeaseLost, Unavailable
+from celadon.core.errors import CeladonError, LeaseLost, NotHome, Unavailable
 from celadon.core.evidence import Tally
 from celadon.core.intent import Intent, Rollout
 from celadon.core.journal import Driving, Finished, Noted, Opened, Verified
@@ -296,7 +296,8 @@ class Driver:
                 await self._world.hosts.raise_fence(Writ(host, self.rollout.app, self._lease.fence))
                 self._fenced.add(host)
             facts = await self._world.hosts.look(host, question)
-        except LeaseLost as error:
+            self._check_fence(facts)
+        except (LeaseLost, NotHome) as error:
             self._lost = error
         except CeladonError as error:
             self._memory.lost_host(host, error.message, asked_at)
@@ -316,6 +317,11 @@ class Driver:
             sight = before.slots.get(slot.key)
             checks = checks_between(addresses[slot.key], nodes, self._check_intervals, at - before.seen_at)
             self._opens = self._opens.after(sight.facts if sight is not None else None, slot, checks)
+
+    def _check_fence(self, facts: HostFacts) -> None:
+        """A look is not refused by a larger fence; it shows it."""
+        if facts.fence > self._lease.fence:
+            raise LeaseLost(f"{facts.name}: another driver has taken over", hint="celadon status", where=facts.name)
 
     def _question(self, host: str) -> Question:
         """What leaves is counted, and not probed: a probe is a connection. Everything else is probed."""

@@ -114,6 +114,7 @@ def test_facts_of_a_running_replica(world: World) -> None:
         "restarts": 0,
         "exit_code": None,
         "colour": "blue",
+        "rollout": 3,
     }
     assert facts["pid"] == world.container(release, slot)["State"]["Pid"]
     assert (facts["foreign"], facts["container_port"], facts["note"]) == (None, 8000, "")

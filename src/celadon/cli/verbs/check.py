@@ -195,10 +195,10 @@ def _nodes(connected: Connected, facts: BalancerFacts, config: ConfigFacts) -> F
 
 
 async def _home(connected: Connected) -> Finding:
-    name = connected.wanted.home
     raw = await tried(connected.world.store.read_lease())
     if isinstance(raw, CeladonError):
         return _refused("home", raw)
+    name = (await connected.home.find()).host
     lease = leases.decode(raw)
     holder = f", driven by {lease.holder}" if lease is not None and lease.holder else ""
     return Finding("home", "ok", f"{name} keeps lease, intent and journal{holder}")
