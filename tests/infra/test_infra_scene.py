@@ -29,8 +29,8 @@ async def test_from_nothing_to_a_renewed_colour_under_load(tools: Tools, tmp_pat
             await here.release("v2")
             await here.good("deploy", "v2", "--yes")
             await here.terraform.unchanged()
-            await the_home_stays(here)
             await dangerous_plans_are_refused(here)
+            await the_home_moves_before_its_colour_is_renewed(here)
             report = await load.stop()
         finally:
             await load.kill()
@@ -63,13 +63,17 @@ async def renew_green(here: Scene) -> None:
     assert "hello-green-g2-1" in (await here.good("hosts")).out
 
 
-async def the_home_stays(here: Scene) -> None:
+async def the_home_moves_before_its_colour_is_renewed(here: Scene) -> None:
     """Green serves now, and blue is idle; but it has the home."""
     refused = await here.celadon("infra", "renew", "--yes")
     assert refused.exit == 2
     assert "is the home" in refused.err
     assert "celadon store move hello-green-g2-1" in refused.err
-    assert "g1" in " ".join(await here.labels())
+    await here.good("store", "move", "hello-green-g2-1")
+    renewed = await here.good("infra", "renew", "--yes")
+    assert "blue is new: hello-blue-g2-1" in renewed.out
+    assert await here.labels() == ["hello-blue-g2-1", "hello-green-g2-1"]
+    assert "v2" in (await here.good("status")).out
 
 
 async def dangerous_plans_are_refused(here: Scene) -> None:

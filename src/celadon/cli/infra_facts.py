@@ -55,7 +55,7 @@ async def facts_of(connected: Connected, plan: Plan, environ: Mapping[str, str])
             )
             for host in connected.hosts
         ),
-        home=connected.wanted.home if _home_is_used(situation) else "",
+        home=await _home(connected),
         busy=busy,
         taken=taken,
         unknown=unknown,
@@ -87,9 +87,12 @@ def _open(connected: Connected, situation: Situation) -> dict[Colour, str]:
     return found
 
 
-def _home_is_used(situation: Situation) -> bool:
-    """Before the first deploy the home keeps nothing."""
-    return situation.intent is not None or situation.lease is not None
+async def _home(connected: Connected) -> str:
+    """Where it is, which the config need not know; empty before the first deploy, when it keeps nothing."""
+    found = await tried(connected.home.find())
+    if isinstance(found, CeladonError):
+        return connected.wanted.home  # not seen: whoever is named for it is kept
+    return "" if found.fresh else found.host
 
 
 async def _from_state(call: Call, plan: Plan) -> Facts:
