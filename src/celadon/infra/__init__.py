@@ -1,1 +1,1 @@
-"""Infrastructure as code: the Terraform module that ships with Celadon, and what reads Terraform's plans."""
+"""Infrastructure as code: the Terraform module that ships with Celadon, and the guard that reads plans. Pure."""

@@ -65,8 +65,9 @@ resource "linode_instance" "app" {
     ignore_changes = [label, image, authorized_keys, metadata, firewall_id]
 
     postcondition {
-      # Looks at what the machine has or will have: a machine that exists or was adopted needs no key again.
-      condition     = length(self.metadata) == 0 || strcontains(base64decode(self.metadata[0].user_data), "BEGIN OPENSSH PRIVATE KEY")
+      # Looks at what the machine has or will have: a machine that exists or was adopted needs no key again. A choice and
+      # not `||`, which before Terraform 1.12 asks both sides.
+      condition     = length(self.metadata) == 0 ? true : strcontains(base64decode(self.metadata[0].user_data), "BEGIN OPENSSH PRIVATE KEY")
       error_message = "${each.key} is to be made and has no host key: host_keys and host_private_keys need \"${each.key}\". `celadon infra apply` makes them; plain Terraform: ssh-keygen -t ed25519 -N '' -C '' -f ${each.key}."
     }
   }
