@@ -9,6 +9,7 @@ from celadon.cli.figures import clock, many, percent
 from celadon.cli.output import Output, Result, Verdict
 from celadon.core.action import Finish, Halt
 from celadon.core.bound import upper_bound
+from celadon.core.certificate import switch_lag
 from celadon.core.intent import Rollout
 from celadon.core.journal import ActionFailed, Asked, CommandFinished, Event, Journal, Noted, Returning
 from celadon.core.observed import Mode
@@ -96,8 +97,13 @@ def _line(name: str, text: str) -> str:
 def counted(journal: Journal) -> str:
     if not journal.sent:
         return "none was sent"
-    bound = percent(upper_bound(journal.failed, journal.sent))
-    return f"{journal.sent:,}, {journal.failed:,} failed (95 % sure: below {bound} %)"
+    lost = f", {journal.unknown:,} lost on our side" if journal.unknown else ""
+    return f"{journal.sent:,}, {journal.failed:,} failed{lost} (95 % sure: below {percent(bound(journal))} %)"
+
+
+def bound(journal: Journal) -> float:
+    """What we lost ourselves is no evidence, and makes nobody surer."""
+    return upper_bound(journal.failed, journal.sent - journal.unknown)
 
 
 def served(rollout: Rollout, journal: Journal) -> str:
@@ -116,14 +122,6 @@ def way_back(ending: Ending, rollout: Rollout) -> str:
     if isinstance(ending.end, Finish) and ending.end.result == "committed":
         return f"celadon rollback ({rollout.stable.version} is warm: only the balancer changes)"
     return f"celadon rollback ({rollout.stable.version} is kept)"
-
-
-def switch_lag(events: Sequence[Event]) -> float | None:
-    """As the driver measured it; None: it was not measured."""
-    for event in reversed(events):
-        if isinstance(event, Noted) and isinstance(lag := event.data.get("switch_lag_s"), (int, float)):
-            return float(lag)
-    return None
 
 
 def _rolled_back(ending: Ending, told: Told) -> list[str]:
@@ -216,7 +214,7 @@ def evidence(ending: Ending) -> dict[str, Any]:
     return {
         "reason": ending.end.because if ending.end is not None else "stopped",
         "seconds": round(ending.seconds, 1),
-        "failure_bound": upper_bound(journal.failed, journal.sent),
+        "failure_bound": bound(journal),
         "details": details(ending.events),
     }
 

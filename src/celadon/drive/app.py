@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from celadon import __version__
 from celadon.core.action import Finish, Halt
 from celadon.core.errors import CeladonError, Refused, Unavailable
 from celadon.core.intent import Intent, Requests, Rollout
@@ -24,6 +25,8 @@ from celadon.drive.log import decode_events
 from celadon.ports import World
 
 Confirm = Callable[[Forecast], Awaitable[bool]]
+Each = Callable[[Event], None]
+"""Told of every event of a driver that is followed."""
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,14 +98,14 @@ class App:
         finally:
             await self._give_back(lease)
 
-    async def resume(self) -> Ending:
-        """Unpause and drive what is open, from wherever this runs."""
+    async def resume(self, each: Each | None = None) -> Ending:
+        """Unpause and drive what is open, from wherever this runs. `each`: told of another driver's events."""
         intent = await self._open_intent()
         if intent.requests.paused or intent.requests.until_commit:
             await self.request(lambda asked: msgspec.structs.replace(asked, paused=False, until_commit=False))
-        return await self._drive_or_follow()
+        return await self._drive_or_follow(each)
 
-    async def promote(self, *, full: bool) -> Ending:
+    async def promote(self, *, full: bool, each: Each | None = None) -> Ending:
         """Approve the gate that holds the rollout, or the hook that nobody knows the end of."""
         journal = await self._folded(await self._open_intent())
         unsure = tuple(
@@ -119,14 +122,14 @@ class App:
             )
 
         await self.request(approve)
-        return await self._drive_or_follow()
+        return await self._drive_or_follow(each)
 
     async def pause(self) -> Intent:
         return await self.request(lambda requests: msgspec.structs.replace(requests, paused=True))
 
     # -- going back ----------------------------------------------------------------------------
 
-    async def go_back(self) -> Ending:
+    async def go_back(self, each: Each | None = None) -> Ending:
         """Abort, or rollback while the rollout is open: stable serves again. Asks nothing, passes no gate."""
         intent = await self._open_intent()
         journal = await self._folded(intent)
@@ -136,13 +139,13 @@ class App:
                 hint="celadon resume finishes it; then celadon rollback starts the kept release",
             )
         await self.request(lambda requests: msgspec.structs.replace(requests, go_back=self.who, paused=False))
-        return await self._drive_or_follow()
+        return await self._drive_or_follow(each)
 
-    async def rollback(self, release_id: ReleaseId | None = None) -> Ending:
+    async def rollback(self, release_id: ReleaseId | None = None, each: Each | None = None) -> Ending:
         """The way back: by the balancer alone while a rollout is open, by starting a kept release later."""
         intent = await self.intent()
         if intent is not None and not intent.finished:
-            return await self.go_back()
+            return await self.go_back(each)
         return await self._roll_to(await self._kept(intent, release_id))
 
     async def _kept(self, intent: Intent | None, release_id: ReleaseId | None) -> Release:
@@ -235,8 +238,8 @@ class App:
         scout = await self.scout()
         return forecast(open_rollout(self.wanted, release, options, scout), scout)
 
-    async def follow(self, each: Callable[[Event], None] | None = None) -> Ending:
-        """Another driver's journal as it grows, until the rollout ends or nobody drives it."""
+    async def follow(self, each: Each | None = None, *, start: int = 0) -> Ending:
+        """Another driver's journal as it grows, until the rollout ends or nobody drives it. Told from event `start`."""
         intent = await self._newest()
         number, began, clock = intent.rollout.number, self.world.clock.now(), self.world.clock
         seen, quiet_since, lease = 0, clock.now(), await self.world.store.read_lease()
@@ -246,7 +249,7 @@ class App:
             seen += len(new)
             events += new
             if each is not None:
-                for event in new:
+                for event in new[max(0, start - seen + len(new)) :]:
                     each(event)
             if any(isinstance(event, Finished) for event in events):
                 break
@@ -307,12 +310,14 @@ class App:
             raise Refused("nothing was ever deployed", hint="celadon deploy VERSION")
         return intent
 
-    async def _drive_or_follow(self) -> Ending:
+    async def _drive_or_follow(self, each: Each | None = None) -> Ending:
+        """Where another driver lives, what it does from now on is told to `each`."""
         lease = self._lease()
+        known = (await self._folded(await self._open_intent())).length if each is not None else 0
         try:
             await lease.take()
         except Held:
-            return await self.follow()
+            return await self.follow(each, start=known)
         try:
             return await self._drive(lease, await self._open_intent())
         finally:
@@ -376,7 +381,7 @@ class App:
     async def _open(self, opening: Opening, options: Options) -> Intent:
         raw = await self.world.store.read_intent()
         before = decode_intent(raw)
-        rollout = msgspec.structs.replace(opening.rollout, opened_by=self.who)
+        rollout = msgspec.structs.replace(opening.rollout, opened_by=self.who, celadon=__version__)
         intent = Intent(
             rollout=rollout,
             requests=Requests(until_commit=options.until_commit),

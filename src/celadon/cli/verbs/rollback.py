@@ -5,7 +5,7 @@ from celadon.cli.call import Call
 from celadon.cli.driving import drive
 from celadon.cli.output import Result
 from celadon.core.errors import Refused
-from celadon.drive.app import Ending
+from celadon.drive.app import Each, Ending
 
 
 async def run(call: Call) -> Result:
@@ -23,7 +23,7 @@ async def run(call: Call) -> Result:
                     hint="celadon rollback, then celadon rollback RELEASE",
                 )
 
-        async def begin() -> Ending:
-            return await connected.app.rollback(None if in_bake else wanted)
+        async def begin(each: Each) -> Ending:
+            return await connected.app.rollback(None if in_bake else wanted, each=each)
 
         return await drive(call, connected, begin, "back" if in_bake else "forward")
