@@ -313,13 +313,16 @@ class App:
     async def _drive_or_follow(self, each: Each | None = None) -> Ending:
         """Where another driver lives, what it does from now on is told to `each`."""
         lease = self._lease()
-        known = (await self._folded(await self._open_intent())).length if each is not None else 0
+        known = (await self._folded(await self._newest())).length if each is not None else 0
         try:
             await lease.take()
         except Held:
             return await self.follow(each, start=known)
         try:
-            return await self._drive(lease, await self._open_intent())
+            intent = await self._newest()
+            if intent.finished:  # the other driver did what was asked, and ended, while its lease was looked at
+                return await self.follow(each, start=known)
+            return await self._drive(lease, intent)
         finally:
             await self._give_back(lease)
 
