@@ -224,6 +224,23 @@ def test_what_openssh_signs_afterwards_is_genuine(signing: MemoryWorld) -> None:
     assert signing.run("history", "--verify", "one.html").exit == 2
 
 
+def test_the_key_that_the_ssh_config_names_signs(signing: MemoryWorld) -> None:
+    key = (signing.root / ".ssh" / "id_ed25519").rename(signing.root / "deploy")
+    locked = make_key(signing.root / "locked", passphrase="long enough")
+    config = signing.root / "ssh_config"
+    config.write_text(f"Host 192.0.2.11\n  IdentityFile {locked}\n  IdentityFile {key}\n")
+    ran = signing.run("history", "1", "--html", "one.html", environ={"CELADON_SSH_CONFIG": str(config)})
+    assert ran.exit == 0, ran.err
+    assert signing.run("history", "--verify", "one.html").exit == 0
+
+
+def test_a_key_with_a_passphrase_leaves_it_unsigned_and_nobody_is_asked(signing: MemoryWorld) -> None:
+    shutil.rmtree(signing.root / ".ssh")
+    make_key(signing.root / ".ssh" / "id_ed25519", passphrase="long enough")
+    ran = signing.run("history", "1", "--html", "one.html", "--json")
+    assert (ran.exit, ran.end["signed_by"]) == (0, None)
+
+
 def test_a_reader_needs_no_project(signing: MemoryWorld, tmp_path_factory: pytest.TempPathFactory) -> None:
     write(signing)
     elsewhere = tmp_path_factory.mktemp("reader")

@@ -9,7 +9,7 @@ from celadon.core.certificate import Certificate, certify
 from celadon.core.doubts import doubts
 from celadon.core.evidence import Latency
 from celadon.core.intent import Rollout, Timing
-from celadon.core.journal import Driving, Event, Verified
+from celadon.core.journal import Driving, Event, Returning, Verified
 
 
 def of_good() -> Certificate:
@@ -136,6 +136,16 @@ def test_a_lag_that_was_not_measured_and_cuts_that_could_not_be_counted() -> Non
     assert [line for line in told if line.startswith("How long the balancer went on using the old release")]
     assert [line for line in told if "green-app-02:5000: they could not be counted" in line]
     assert any(line.startswith("Who gave") for line in told)
+
+
+def test_who_asked_to_go_back_is_the_reason() -> None:
+    of, events = bad()
+    asked = [
+        msgspec.structs.replace(event, asked_by="bob@desk") if isinstance(event, Returning) else event
+        for event in events
+    ]
+    assert certify(of, asked).reason == "bob@desk asked to go back"
+    assert of_bad().reason == "users' requests failed on the candidate (5 of 25)"
 
 
 def test_an_empty_journal_proves_nothing() -> None:

@@ -89,7 +89,14 @@ async def connect(address: HostAddress, settings: SshSettings) -> Connection:
 def identity_files(host: str, settings: SshSettings) -> list[Path]:
     """The key files that the configs name for this host."""
     address = HostAddress(host, host.rpartition("@")[2].partition(":")[0])
-    named = _options(address, settings).config.get("IdentityFile")
+    try:
+        # Told of no key, it opens none: one with a passphrase must not be asked for here.
+        options = asyncssh.SSHClientConnectionOptions(
+            config=settings.configs or None, host=address.ssh_host, known_hosts=b"", client_keys=None
+        )
+    except asyncssh.ConfigParseError as error:
+        raise _translated(error, address, settings) from error
+    named = options.config.get("IdentityFile")
     return [Path(str(one)).expanduser() for one in named] if isinstance(named, list) else []
 
 

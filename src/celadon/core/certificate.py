@@ -158,7 +158,7 @@ def certify(rollout: Rollout, events: Sequence[Event]) -> Certificate:
         rollout=rollout.number,
         kind=rollout.kind,
         result=finished.result if finished is not None else None,
-        reason=finished.reason if finished is not None else "",
+        reason=_reason(events, finished),
         opened=story.began,
         seconds=story.since(events[-1].at) if events else 0.0,
         opened_by=rollout.opened_by,
@@ -377,6 +377,14 @@ def _speeds(story: _Story, counted: Sequence[Verified]) -> dict[Phase, Speed]:
         if (speed := speed_of(total)) is not None:
             found[phase] = speed
     return found
+
+
+def _reason(events: Sequence[Event], finished: Finished | None) -> str:
+    """Who asked, where somebody did: that is why."""
+    who = next((event.asked_by for event in events if isinstance(event, Returning) and event.asked_by), "")
+    if who:
+        return f"{who} asked to go back"
+    return finished.reason if finished is not None else ""
 
 
 def _requests(counted: Sequence[Verified]) -> Requests:

@@ -5,8 +5,8 @@ from html import escape
 
 from celadon.cli import events
 from celadon.cli.certificate.look import POLICY, STYLE
-from celadon.cli.certificate.timeline import shown, timeline, took
-from celadon.cli.certificate.words import bound, cut, facts, headline, lag, speeds, verdict
+from celadon.cli.certificate.timeline import shown, timeline
+from celadon.cli.certificate.words import bound, cut, facts, headline, lag, lag_figure, speeds, verdict
 from celadon.cli.figures import clock, count, day, safe
 from celadon.core.certificate import Certificate
 from celadon.core.doubts import doubts
@@ -53,7 +53,7 @@ def _tiles(it: Certificate) -> str:
     failed = f"{count(requests.failed)} of {count(requests.sent)}"
     found = (
         ("requests failed", failed if requests.sent else "none sent", bound(it)),
-        ("old release still answered", took(it.switch_lag) if it.switch_lag is not None else "not known", lag(it)),
+        ("old release still answered", lag_figure(it), lag(it)),
         ("connections cut", *cut(it)),
         ("from start to end", clock(it.seconds), f"by {it.opened_by or 'unknown'}"),
     )

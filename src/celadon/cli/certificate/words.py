@@ -46,7 +46,14 @@ def lag(it: Certificate) -> str:
         return "there was no old release of ours"
     if it.switch_lag is None:
         return "it was not measured" if it.moved else "no traffic was moved"
-    return "after the balancer was told to switch"
+    return "after the balancer was told to switch" if it.switch_lag else "no request met it after the switch"
+
+
+def lag_figure(it: Certificate) -> str:
+    """Zero is what was seen, and requests are some time apart: `0 ms` would claim more."""
+    if it.switch_lag is None:
+        return "not known"
+    return took(it.switch_lag) if it.switch_lag else "none did"
 
 
 def cut(it: Certificate) -> tuple[str, str]:
@@ -54,7 +61,7 @@ def cut(it: Certificate) -> tuple[str, str]:
     if not it.cut:
         return "0", "nothing was stopped"
     unknown = sum(count is None for count in it.cut.values())
-    note = "when the old replicas were stopped"
+    note = "when replicas were stopped"
     if it.open_at_retire:
         known = [each for each in it.open_at_retire.values() if each is not None]
         note = f"{many(sum(known), 'connection')} open when the old release retired"
@@ -96,7 +103,7 @@ def facts(it: Certificate) -> list[tuple[str, str]]:
         ("requests", f"{count(requests.sent)} to {it.url}, {it.rate:g} a second: {counts}"),
         ("failure rate", bound(it)),
         ("served by", served(it)),
-        ("switch lag", f"{took(it.switch_lag)} {lag(it)}" if it.switch_lag is not None else lag(it)),
+        ("switch lag", f"{took(it.switch_lag)} {lag(it)}" if it.switch_lag else lag(it)),
         ("open at retire", open_),
         ("cut at stop", cuts),
         ("tests passed", ", ".join(it.tests) or "none were run"),

@@ -123,7 +123,13 @@ def _verify(call: Call, file: Path) -> Result:
     from celadon.cli.certificate import paper  # noqa: PLC0415 - see above
 
     found = paper.read(call.cwd / file, _known_signers(call))
-    keys = {"verified": found.judgement == "genuine", **msgspec.structs.asdict(found)}
+    keys: dict[str, Any] = {
+        "verified": found.judgement == "genuine",
+        "judgement": found.judgement,
+        "signer": found.signer or None,
+        "fingerprint": found.fingerprint or None,
+        "line": found.line or None,
+    }
     if found.judgement == "genuine":
         call.output.data(f"genuine: signed by {found.signer} ({found.fingerprint}), and unchanged since")
         return Result(keys=keys)
