@@ -57,7 +57,16 @@ def test_json_streams_events_and_ends_with_one_object(world: MemoryWorld) -> Non
     assert list(end)[:6] == ["format", "app", "result", "exit", "error", "next"]
     assert (end["app"], end["result"], end["exit"], end["error"]) == ("shop", "done", 0, None)
     assert (end["from"]["version"], end["to"]["version"], end["live_colour"]) == ("v1", "v2", "green")
-    assert {"rollout", "requests", "failed", "served_by", "switch_lag_s", "cut", "evidence"} <= end.keys()
+    assert {
+        "rollout",
+        "requests",
+        "failed",
+        "served_by",
+        "connections",
+        "switch_lag_s",
+        "cut",
+        "evidence",
+    } <= end.keys()
     assert ran.err == ""
 
 
@@ -197,3 +206,18 @@ def test_who_aborts_sees_what_the_other_driver_does(json: bool, world: MemoryWor
         assert "finished, rolled_back" in ran.err
         assert "opened: preflight passed" not in ran.err
         assert ran.out.startswith("shop v1 is live on blue")
+
+
+def test_an_application_that_does_not_say_who_it_is_is_counted(world: MemoryWorld) -> None:
+    world.door.silent = True
+    first = world.run("deploy", "v1", "--yes")
+    assert "unproven: no answer said which release gave it" in first.out
+    world.with_visitors()
+    world.timing = msgspec.structs.replace(world.timing, bake=0.3, quiet=0.0)
+    ran = world.run("deploy", "v2", "--yes", "--until", "commit", "--json")
+    assert ran.end["served_by"].keys() == {"unproven"}
+    figures = ran.end["connections"][ran.end["to"]["id"]]
+    assert figures["counted"] > 3
+    told = world.run("history", "2").out
+    assert "by connections counted (not by answers)" in told
+    assert f"v2 {figures['counted']:,} ± {figures['error']:,}" in told

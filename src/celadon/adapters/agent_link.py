@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from celadon.agent import wire
-from celadon.core.errors import Bug, CeladonError, LeaseLost, NoAnswer, Refused, Unavailable
+from celadon.core.errors import Bug, CeladonError, LeaseLost, NoAnswer, NotHome, Refused, Unavailable
 from celadon.core.release import Seconds
 
 Take = Callable[[int, bytes], Awaitable[None]]
@@ -278,7 +278,12 @@ class AgentLink:
         raise self._failure(decoded.error)
 
     def _failure(self, failure: _Failure) -> CeladonError:
-        kinds = {wire.REFUSED: Refused, wire.UNAVAILABLE: Unavailable, wire.LEASE_LOST: LeaseLost}
+        kinds = {
+            wire.REFUSED: Refused,
+            wire.UNAVAILABLE: Unavailable,
+            wire.LEASE_LOST: LeaseLost,
+            wire.NOT_HOME: NotHome,
+        }
         kind = kinds.get(failure.kind, Bug)
         return kind(
             f"{self._name}: {failure.message}",

@@ -146,10 +146,8 @@ class Supervisor:
         self._write("running")
 
     def _environment(self) -> dict[str, str]:
-        """What this process was given is not passed on, but for what tells a program whose machine it is on."""
-        kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("CELADON_")}
         values = json.loads(Path(self._spec["env_file"]).read_bytes())
-        return {**kept, **self._spec["defaults"], **values, **self._spec["env"]}
+        return {**kept_environment(), **self._spec["defaults"], **values, **self._spec["env"]}
 
     def _wait(self) -> None:
         child = self._child
@@ -204,6 +202,11 @@ class Supervisor:
         if getattr(self, "_named", (None, ""))[0] != pid:
             self._named: tuple[int | None, str] = (pid, process_start(pid) or f"{time.monotonic_ns()}")
         return self._named[1]
+
+
+def kept_environment() -> dict[str, str]:
+    """What this process was given is not passed on, but for what tells a program whose machine it is on."""
+    return {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("CELADON_")}
 
 
 def kill_group(leader: int) -> None:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from celadon.cli.certificate.words import by_count
 from celadon.cli.figures import clock, many, percent
 from celadon.cli.output import Output, Result, Verdict
 from celadon.core.action import Finish, Halt
@@ -111,6 +112,9 @@ def served(rollout: Rollout, journal: Journal) -> str:
     if rollout.stable is not None:
         versions[rollout.stable.id] = rollout.stable.version
     parts = [f"{versions.get(release, release)} {count:,}" for release, count in sorted(journal.served.items())]
+    figures = journal.opens.figures()
+    if not parts and any(counted > error for counted, error in figures.values()):
+        return by_count(versions, figures, journal.opens.uncounted)
     if not parts:
         return "unproven: no answer said which release gave it (set verify.contains)"
     return " · ".join([*parts, f"unproven {journal.unproven:,}"])
@@ -203,6 +207,9 @@ def keys(ending: Ending, told: Told) -> dict[str, Any]:
         "requests": journal.sent,
         "failed": journal.failed,
         "served_by": dict(journal.served) | ({"unproven": journal.unproven} if journal.unproven else {}),
+        "connections": {
+            release: {"counted": n, "error": error} for release, (n, error) in sorted(journal.opens.figures().items())
+        },
         "switch_lag_s": switch_lag(ending.events),
         "cut": journal.cut,
         "evidence": evidence(ending),

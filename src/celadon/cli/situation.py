@@ -10,7 +10,8 @@ from typing import TypeVar
 import msgspec
 
 from celadon.cli.app import Connected
-from celadon.core.errors import CeladonError
+from celadon.core.errors import CeladonError, Refused
+from celadon.core.home import Adopted
 from celadon.core.intent import Intent, Rollout
 from celadon.core.journal import Journal
 from celadon.core.live import Live, live
@@ -32,6 +33,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     journal: Journal | None
     lease: LeaseFacts | CeladonError | None
     live: Live | None
+    adopted: Adopted | None = None  # of a home that replaced a lost one
 
     @property
     def open(self) -> Rollout | None:
@@ -58,6 +60,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
         """The name that people gave to a release; its id where the newest rollout does not know it."""
         rollout = self.last
         known = [rollout.candidate, rollout.stable] if rollout is not None else []
+        known += self.adopted.releases if self.adopted is not None else ()
         return next((each.version for each in known if each is not None and each.id == release), release)
 
 
@@ -68,6 +71,7 @@ async def see(connected: Connected) -> Situation:
     balancer, intent, raw_lease, hosts = await asyncio.gather(
         tried(world.balancer.read()), tried(connected.app.intent()), tried(world.store.read_lease()), looks
     )
+    raw_adopted = await tried(world.store.read_adopted())
     journal = None
     if isinstance(intent, Intent):
         past = await tried(connected.app.journal(intent.rollout.number))
@@ -80,6 +84,7 @@ async def see(connected: Connected) -> Situation:
         journal=journal,
         lease=raw_lease if isinstance(raw_lease, CeladonError) else leases.decode(raw_lease),
         live=_live(connected, balancer, intent, journal),
+        adopted=msgspec.json.decode(raw_adopted, type=Adopted) if isinstance(raw_adopted, bytes) else None,
     )
 
 
@@ -120,3 +125,11 @@ def live_or(colour: Colour | None, situation: Situation) -> Colour:
         return colour
     now = situation.live
     return now.colour if now is not None and now.colour is not None else Colour.BLUE
+
+
+def colour_of(text: str | None) -> Colour | None:
+    if text is None:
+        return None
+    if text not in {colour.value for colour in Colour}:
+        raise Refused(f"{text!r} is not a colour", hint="blue or green")
+    return Colour(text)

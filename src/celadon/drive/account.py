@@ -13,6 +13,7 @@ from celadon.core.evidence import Tally
 from celadon.core.intent import Rollout
 from celadon.core.journal import Committed, Event, Journal, Noted, Retiring, Returning, Verified
 from celadon.core.observed import HostSight, PublicSight
+from celadon.core.opens import Opens
 from celadon.core.release import Instant, Seconds
 from celadon.ports import Verifier
 
@@ -28,6 +29,7 @@ class Account:
     def __init__(self, verifier: Verifier, rollout: Rollout, now: Instant) -> None:
         self._verifier: Final = verifier
         self._stable: Final = rollout.stable.id if rollout.stable is not None else None
+        self.opens = Opens()  # connections that hosts counted, not written down yet
         self._pending = Tally()
         self._run = Tally()  # the verifier's newest
         self._passes_before = 0  # of that run: from before the last change of traffic, so they prove nothing of it
@@ -72,6 +74,7 @@ class Account:
         if not pending.sent:
             return ()
         self._pending = Tally(passes=pending.passes, since=pending.since)
+        opens, self.opens = self.opens, Opens()
         return (
             Verified(
                 sent=pending.sent,
@@ -81,6 +84,7 @@ class Account:
                 served=pending.served,
                 unproven=pending.unproven,
                 latency=pending.latency,
+                opens=opens,
             ),
         )
 

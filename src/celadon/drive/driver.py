@@ -13,11 +13,12 @@ import msgspec
 
 from celadon.core.action import Act, Action, Decision, Finish, Halt, Look, SetNode, Wait
 from celadon.core.decide import decide
-from celadon.core.errors import CeladonError, LeaseLost, Unavailable
+from celadon.core.errors import CeladonError, LeaseLost, NotHome, Unavailable
 from celadon.core.intent import Intent, Rollout
 from celadon.core.journal import Driving, Finished, Opened
-from celadon.core.observed import BalancerFacts, Question, SlotQuestion
-from celadon.core.release import ReleaseId, SlotKey
+from celadon.core.observed import BalancerFacts, HostFacts, Mode, Question, SlotQuestion
+from celadon.core.opens import checks_between
+from celadon.core.release import ReleaseId, Slot, SlotKey
 from celadon.core.scene import Goal, Observed, Scene
 from celadon.drive.account import Account
 from celadon.drive.lease import Lease
@@ -58,6 +59,7 @@ class Driver:
         self._goal = Goal.FORWARD
         self._lost: Exception | None = None  # why this driver must end
         self._stopping = False
+        self._check_intervals: dict[int, float] = {}  # by config, of those that check
 
     @property
     def log(self) -> Log:
@@ -235,6 +237,8 @@ class Driver:
                     raise self._lost from None
             else:
                 self._memory.saw_balancer(facts, self._world.clock.now())
+                checking = [config for config in facts.configs if config.check != "none"]
+                self._check_intervals = {config.id: config.check_interval for config in checking}
                 return facts
 
     async def _look(self, nodes: tuple[int, ...]) -> None:
@@ -271,16 +275,35 @@ class Driver:
                 await self._world.hosts.raise_fence(Writ(host, self.rollout.app, self._lease.fence))
                 self._fenced.add(host)
             facts = await self._world.hosts.look(host, question)
-        except LeaseLost as error:
+            self._check_fence(facts)
+        except (LeaseLost, NotHome) as error:
             self._lost = error
         except CeladonError as error:
             self._memory.lost_host(host, error.message, asked_at)
         else:
             expected: dict[SlotKey, ReleaseId | None] = {q.slot.key: q.release for q in question.slots}
+            self._count(host, question, facts, asked_at)
             self._memory.saw_host(host, facts, asked_at, expected)
 
+    def _count(self, host: str, question: Question, facts: HostFacts, at: float) -> None:
+        """What each slot's counter says since the look before: evidence where answers do not say who gave them."""
+        before = self._memory.hosts[host]
+        if before.seen_at is None or at < before.seen_at:
+            return
+        addresses = {asked.slot.key: asked.slot.node_address for asked in question.slots}
+        nodes = [sight.facts for sight in self._memory.nodes.values()]
+        for slot in facts.slots:
+            sight = before.slots.get(slot.key)
+            checks = checks_between(addresses[slot.key], nodes, self._check_intervals, at - before.seen_at)
+            self._account.opens = self._account.opens.after(sight.facts if sight is not None else None, slot, checks)
+
+    def _check_fence(self, facts: HostFacts) -> None:
+        """A look is not refused by a larger fence; it shows it."""
+        if facts.fence > self._lease.fence:
+            raise LeaseLost(f"{facts.name}: another driver has taken over", hint="celadon status", where=facts.name)
+
     def _question(self, host: str) -> Question:
-        """The colour that leaves is counted, and not probed: a probe is a connection. The other is probed."""
+        """What leaves is counted, and not probed: a probe is a connection. Everything else is probed."""
         rollout, leaving = self.rollout, self._leaving()
         slots = [
             SlotQuestion(
@@ -295,14 +318,15 @@ class Driver:
         ]
         return Question(rollout.app, tuple(slots), rollout.health.probe)
 
-    def _leaving(self) -> frozenset[object]:
-        match self._goal:
-            case Goal.BACK:
-                return frozenset(self.rollout.candidate_slots)
-            case Goal.RETIRE:
-                return frozenset(self.rollout.stable_slots)
-            case _:
-                return frozenset()
+    def _leaving(self) -> frozenset[Slot]:
+        """What is out of the balancer already, as far as is seen: until then it may have to carry users."""
+        slots: tuple[Slot, ...] = ()
+        if self._goal is Goal.BACK:
+            slots = self.rollout.candidate_slots
+        elif self._goal is Goal.RETIRE:
+            slots = self.rollout.stable_slots
+        on = {node.facts.address for node in self._memory.nodes.values() if node.facts.mode is not Mode.REJECT}
+        return frozenset(slot for slot in slots if slot.node_address not in on)
 
     def _releases(self) -> list[tuple[Any, Any]]:
         rollout = self.rollout

@@ -81,7 +81,7 @@ def test_starting_twice_is_starting_once(world: World) -> None:
 def test_a_container_that_was_made_and_never_started_is_finished(world: World) -> None:
     release, slot = world.release(), own_slot()
     name = f"celadon-{world.app}-{release['id']}-{slot['host']}-{slot['port']}"
-    recipe = world.docker._recipe(world.app, world.place(release, slot), slot["address"])
+    recipe = world.docker.recipe(world.app, world.place(release, slot), slot["address"])
     world.engine.engine.post("/containers/create", {"name": name}, recipe)
     before = world.facts(slot)["replica"]
     assert (before["running"], before["exit_code"]) == (False, None)

@@ -10,8 +10,9 @@ from html import escape
 import msgspec
 
 from celadon.cli.figures import clock, count, safe
-from celadon.core.certificate import Certificate, Mark, Period
+from celadon.core.certificate import Certificate
 from celadon.core.release import Seconds
+from celadon.core.story import Mark, Period
 
 WIDTH, LEFT, RIGHT = 960.0, 64.0, 84.0  # gutters hold the axes' words, left, and the lines' names, right
 STAGES, SHARE, FAILED, SPEED, AXIS, MARKS = 6.0, 44.0, 202.0, 236.0, 350.0, 384.0

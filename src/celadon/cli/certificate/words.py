@@ -1,5 +1,7 @@
 """The certificate's figures in words, for the page and the terminal alike. Pure."""
 
+from collections.abc import Mapping
+
 from celadon.cli.certificate.timeline import took
 from celadon.cli.figures import clock, count, day, many, percent
 from celadon.core.certificate import Certificate
@@ -72,9 +74,18 @@ def cut(it: Certificate) -> tuple[str, str]:
 
 def served(it: Certificate) -> str:
     parts = [f"{it.versions.get(id_, id_)} {count(n)}" for id_, n in sorted(it.served.items(), key=lambda i: -i[1])]
+    if not parts and any(counted > error for counted, error in it.counted.values()):
+        return by_count(it.versions, it.counted, it.uncounted)
     if not parts:
         return "unproven: no answer said which release gave it (set verify.contains)"
     return " · ".join([*parts, f"unproven {count(it.unproven)}"])
+
+
+def by_count(versions: Mapping[str, str], figures: Mapping[str, tuple[int, int]], uncounted: int) -> str:
+    """The error is the balancer's health checks: how many of them there were is known by its interval only."""
+    parts = [f"{versions.get(release, release)} {n:,} ± {error:,}" for release, (n, error) in sorted(figures.items())]
+    gaps = f"; {many(uncounted, 'look')} could not count" if uncounted else ""
+    return f"{' · '.join(parts)}, by connections counted (not by answers){gaps}"
 
 
 def speeds(it: Certificate) -> list[tuple[str, str, str, str]]:
