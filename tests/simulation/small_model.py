@@ -91,6 +91,9 @@ OLDEST = 12.0  # ages from here on are alike: older than everything that is wait
 WISHES = {"nothing": {}, "go_back": {"go_back": "ada"}, "pause": {"paused": True}}
 
 
+NOTHING_ASKED = Requests()
+
+
 class Broken(AssertionError):
     """A promise that does not hold in some state, with the steps that lead there."""
 
@@ -117,7 +120,7 @@ class State:
     settings: bool = False
     artifact: bool = False
     alone_since: float | None = None  # all users are on the candidate
-    requests: Requests = Requests()
+    requests: Requests = NOTHING_ASKED
     crashes: int = 1
     wishes: int = 1
     steps: tuple[str, ...] = field(default=(), compare=False)
@@ -228,8 +231,8 @@ def _copy(memory: Memory) -> Memory:
 
 def looked(state: State, nodes: tuple[int, ...]) -> State:
     assert state.memory is not None
-    state = replace(state, now=state.now + MOMENT)
     memory = _copy(state.memory)
+    state = replace(state, now=state.now + MOMENT)
     facts = {id_: _facts(state, id_) for id_ in state.nodes}
     if nodes:
         for id_ in nodes:
