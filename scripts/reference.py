@@ -74,6 +74,7 @@ def pages() -> dict[Path, str]:
         DOCS / "reference" / "config.md": config_page(),
         DOCS / "reference" / "errors-and-exit-codes.md": errors_page(),
         DOCS / "reference" / "json.md": json_page(),
+        DOCS / "reference" / "module.md": module_page(),
         DOCS / "explanation" / "rules.md": rules_page(),
         DOCS / "explanation" / "lab.md": lab_page(DOCS / "explanation" / "lab.md"),
     }
@@ -361,6 +362,46 @@ def snake(name: str) -> str:
 
 def listed(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
+
+
+# -- module ----------------------------------------------------------------------------------------
+
+
+def module_page() -> str:
+    """The Terraform module's variables and outputs, from its own files."""
+    module = SOURCE / "infra" / "module"
+    variables = hcl_blocks("variable", (module / "variables.tf").read_text("utf-8"))
+    outputs = hcl_blocks("output", (module / "outputs.tf").read_text("utf-8"))
+    return page(
+        "# The Terraform module",
+        "`src/celadon/infra/module`, for the provider `linode/linode` 3.13 with Terraform or OpenTofu 1.6 and later. "
+        "How it is used: [from nothing to https](../how-to/infrastructure.md). The token is no variable: the provider "
+        "reads `LINODE_TOKEN`.",
+        "## Variables",
+        "A wrong value is refused with the sentence in the last column.",
+        table(("variable", "is", "default", "allowed"), [variable_row(name, text) for name, text in variables]),
+        "## Outputs",
+        table(("output", "is"), [(f"`{name}`", hcl_text("description", text)[0]) for name, text in outputs]),
+    )
+
+
+def hcl_blocks(kind: str, text: str) -> list[tuple[str, str]]:
+    return re.findall(rf'^{kind} "(\w+)" \{{\n(.*?)^\}}', text, re.MULTILINE | re.DOTALL)
+
+
+def hcl_text(name: str, block: str) -> list[str]:
+    return [json.loads(found) for found in re.findall(rf'^ *{name} += (".*")$', block, re.MULTILINE)]
+
+
+def variable_row(name: str, block: str) -> tuple[str, str, str, str]:
+    """The type is shown where no sentence could: an object's fields with their defaults."""
+    found = re.search(r"^  default += (.*)$", block, re.MULTILINE)
+    fields = re.findall(r"(\w+) += optional\((?!object)\w+, (.*?)\)$", block, re.MULTILINE)
+    shown = ", ".join(dict.fromkeys(f"`{field} = {value}`" for field, value in fields))
+    default = shown or ("**required**" if found is None else f"`{found[1]}`")
+    about = hcl_text("description", block)[0] + (" Sensitive." if "sensitive   = true" in block else "")
+    rules = [rule.removeprefix(f"{name}: ") for rule in hcl_text("error_message", block)]
+    return f"`{name}`", about, default, " ".join(sentence(rule) for rule in rules)
 
 
 # -- rules -----------------------------------------------------------------------------------------

@@ -169,6 +169,13 @@ def test_a_first_deploy_is_no_warning(world: MemoryWorld) -> None:
     assert [host for host, _ in world.reach.trials] == ["blue-1"]
 
 
+def test_check_says_how_a_machine_was_made(world: MemoryWorld) -> None:
+    world.hosts.machines["green-1"].first_boot = "cloud-init is still at work"
+    ran = world.run("check", "--json")
+    (found,) = [check for check in ran.end["checks"] if check["name"] == "green-1"]
+    assert (found["grade"], found["text"]) == ("warning", "cloud-init is still at work")
+
+
 def test_check_tells_every_problem_at_once(world: MemoryWorld) -> None:
     world.run("deploy", "v1", "--yes")
     world.hosts.machines["green-1"].reachable = False

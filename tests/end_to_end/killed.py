@@ -3,10 +3,12 @@
     python -m tests.end_to_end.killed COUNT|EFFECT before|in|after[:SIGNAL] WORDS…
 
 SIGNAL is KILL unless said (TERM, INT, STOP). Each effect that begins says so on stderr (`@ 3 start`), and the last line
-is `effects: N`, so that a test finds by counting how many there are. SIGUSR1 makes it say what it is waiting for.
+is `effects: N`, so that a test finds by counting how many there are. SIGUSR1 makes it say what its tasks are waiting
+for, SIGUSR2 where its threads are.
 """
 
 import asyncio
+import faulthandler
 import io
 import os
 import signal
@@ -123,6 +125,7 @@ def say_tasks() -> None:
 
 
 def main() -> None:
+    faulthandler.register(signal.SIGUSR2)
     count, when, *words = sys.argv[1:]
     moment, _, name = when.partition(":")
     fuse = Fuse(count, moment, signal.Signals[f"SIG{name or 'KILL'}"])

@@ -26,12 +26,15 @@ class TerraformStage(Stage):
         self._count = count
         self._provider: StandIn | None = None
         self.terraform: Terraform
+        self.api_url: str | None = None
+        """Where `celadon` finds the API, if not at the lab itself."""
 
     @property
     def environ(self) -> dict[str, str]:
         assert self._provider is not None
         lab = {name: value for name, value in super().environ.items() if name.startswith(("LINODE_", "CELADON_"))}
-        return terraform_environ(self._tools, self._provider) | lab
+        elsewhere = {"LINODE_URL": self.api_url} if self.api_url is not None else {}
+        return terraform_environ(self._tools, self._provider) | lab | elsewhere
 
     async def __aexit__(self, *details: object) -> None:
         if self._provider is not None:

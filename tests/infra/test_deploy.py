@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from tests.end_to_end.acts import done, load_on, page, play, unharmed
+from tests.infra.recorder import recording
 from tests.infra.rig import Tools
 from tests.infra.terraform_stage import TerraformStage
 
@@ -22,7 +23,13 @@ def test_deploy_twice_and_roll_back(tools: Tools, tmp_path: Path) -> None:
 
             async with load_on(stage, 30) as load:
                 await stage.release("v2")
-                done(await stage.celadon("deploy", "v2", "--yes"))
+                async with recording(stage.lab.url) as recorder:
+                    stage.api_url = recorder.url
+                    done(await stage.celadon("deploy", "v2", "--yes"))
+                    stage.api_url = None
+                # Terraform's output names everything: a deploy asks about the NodeBalancer and nothing else.
+                asked = {call.split()[1].partition("?")[0].split("/")[1] for call in recorder.asked}
+                assert asked == {"nodebalancers", "lab"}
                 assert "Version: v2!" in await page(stage)
                 await stage.terraform.unchanged()
                 done(await stage.celadon("rollback", "--yes"))

@@ -132,7 +132,7 @@ class Promises(Guard):
         since, self._ticked_at = now - self._ticked_at, now
         if self.retiring_at is not None or self.finished or self.frozen or world.home_lost or not self.driven:
             return
-        if not all(world.is_ready(slot) for slot in world.slots[Colour.BLUE]):
+        if not all(world.is_ready(slot) and self._is_listed(slot) for slot in world.slots[Colour.BLUE]):
             return
         for port in world.ports:
             takers = world.takers(port)
@@ -156,6 +156,7 @@ class Promises(Guard):
     def _event(self, event: dict[str, Any]) -> None:
         by_kind = {
             "Opened": self._opened,
+            "Driving": lambda _event: self.harmed_for.clear(),  # each driver has its own time to see it
             "Asked": self._asked,
             "CommandStarted": self._command_started,
             "CommandFinished": self._command_finished,
@@ -218,8 +219,6 @@ class Promises(Guard):
         if not self.rollout.hooks or self.settled:
             return
         wanted = {"before_prepare", "before_shift", "after_commit", "after_finish"} if result == "done" else set()
-        if self.first:
-            wanted -= {"after_commit"}  # nothing is baked
         if missing := wanted - self.ran:
             self.broke("hooks", f"{result}, and {sorted(missing)} did not run")
         if result == "rolled_back" and "after_rollback" not in self.ran and not self.crashed:
@@ -382,7 +381,12 @@ class Promises(Guard):
         )
 
     def _stable_is_dead(self) -> bool:
-        return not any(self.world.is_ready(slot) for slot in self.world.slots[Colour.BLUE])
+        """Or somebody deleted its nodes: nothing can bring it back."""
+        return not any(self.world.is_ready(slot) and self._is_listed(slot) for slot in self.world.slots[Colour.BLUE])
+
+    def _is_listed(self, slot: Slot) -> bool:
+        ports = {node.port for node in self.world.nodes.values() if node.address == slot.node_address}
+        return ports >= set(self.world.ports)
 
     def _right_colour_serves(self, result: str) -> None:
         """Looked at when the journal says that it is over: what comes later is another story."""

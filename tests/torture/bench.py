@@ -1,6 +1,7 @@
 """A bench: one stage and one load that serve many cases, and what must be true after each of them."""
 
 import asyncio
+import contextlib
 import re
 import signal
 import sys
@@ -86,9 +87,10 @@ class Command:
                 await asyncio.gather(*self._readers)
                 await self.process.wait()
         except TimeoutError:
-            self.signal(signal.SIGUSR1)
-            await asyncio.sleep(2)
-            self.process.kill()
+            for number in (signal.SIGUSR2, signal.SIGUSR1, signal.SIGKILL):
+                with contextlib.suppress(ProcessLookupError):  # it ended at the last moment
+                    self.signal(number)
+                await asyncio.sleep(1)
             await self.process.wait()
             await asyncio.wait(self._readers, timeout=5)
             said = self.said[-20000:]
@@ -178,7 +180,7 @@ class Bench:
                 outcome.problems.append(f"exit 4 without a hint: {ran.err[-300:]}")
 
     async def status(self) -> dict[str, Any]:
-        ran = await self.run("status", "--json", within=60)
+        ran = await self.run("status", "--json", within=150)
         found: dict[str, Any] = msgspec.json.decode(ran.out)
         return found
 

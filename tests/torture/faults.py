@@ -67,7 +67,8 @@ async def ended(bench: Bench, outcome: Outcome, command: Command, version: str) 
         bench.live = version
     elif bench.live not in ran.err:
         outcome.message_true = False
-    outcome.note = "forward" if ran.exit == 0 else "back"
+    reason = next((line for line in ran.err.splitlines() if line.startswith("rolled back: ")), "")
+    outcome.note = "forward" if ran.exit == 0 else f"back: {reason.removeprefix('rolled back: ')[:120]}"
     return ran
 
 

@@ -214,8 +214,10 @@ def commit(scene: Scene) -> Decision | None:
 
 
 def after_commit(scene: Scene) -> Decision | None:
-    """The operator's hook after the commit point; what it answers returns nothing."""
-    return run_hook(scene, "after_commit") if scene.goal is Goal.BAKE else None
+    """The operator's hook after the commit point; also where the bake passed while nobody drove, or none is needed."""
+    if scene.goal not in {Goal.BAKE, Goal.RETIRE} or scene.journal.retiring_at is not None:
+        return None
+    return run_hook(scene, "after_commit")
 
 
 def bake(scene: Scene) -> Decision | None:

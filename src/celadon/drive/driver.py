@@ -27,6 +27,7 @@ from celadon.drive.memory import Memory
 from celadon.drive.perform import Performer, asked_before, host_of
 from celadon.ports import World, Writ
 
+GATHER = 0.1  # of an interval: answers of hosts that come so close together are decided on together
 REPORT_EVERY = 5.0  # seconds between two entries of the verifier's counts; scaled with the pace
 
 
@@ -56,6 +57,7 @@ class Driver:
         self._performer = Performer(world, rollout, lease, self._log, self._memory)
         self._running: dict[Action, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
+        self._soon: asyncio.Task[None] | None = None
         self._fenced: set[str] = set()
         self._pending = Tally()
         self._run = Tally()  # the verifier's newest
@@ -103,9 +105,10 @@ class Driver:
         try:
             return await self._loop()
         finally:
-            for task in [*beside, *self._running.values()]:
+            left = [*beside, *self._running.values(), *([self._soon] if self._soon is not None else [])]
+            for task in left:
                 task.cancel()
-            await asyncio.gather(*beside, *self._running.values(), return_exceptions=True)
+            await asyncio.gather(*left, return_exceptions=True)
 
     # -- the loop ------------------------------------------------------------------------------
 
@@ -189,6 +192,11 @@ class Driver:
         waiter = self._spawn(self._wake_after(seconds))
         await self._wake.wait()
         waiter.cancel()
+
+    def _wake_soon(self) -> None:
+        """Hosts answer one by one: what they say is decided on together, so an interval costs a few decisions."""
+        if self._soon is None or self._soon.done():
+            self._soon = self._spawn(self._wake_after(self.rollout.timing.interval * GATHER))
 
     async def _wake_after(self, seconds: float) -> None:
         await self._world.clock.sleep(seconds)
@@ -283,7 +291,7 @@ class Driver:
             while True:
                 await self._world.clock.sleep(self.rollout.timing.interval)
                 await self._look_at(host)
-                self._wake.set()
+                self._wake_soon()
         except Exception as error:  # noqa: BLE001 - raised by the loop
             self._lost = error
             self._wake.set()

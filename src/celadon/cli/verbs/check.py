@@ -152,6 +152,9 @@ def _machine(name: str, python: str, facts: HostFacts, utc: float) -> Finding:
     skew = abs(facts.utc - utc)
     if skew > CLOCK_SKEW:
         return Finding(name, "warning", f"its clock is {age(skew)} off ours", "timedatectl set-ntp true")
+    if facts.first_boot:
+        hint = f"ssh {name} cat /var/log/cloud-init-output.log   (a machine of Terraform's: celadon infra renew)"
+        return Finding(name, "warning", facts.first_boot, hint)
     return Finding(name, "ok", f"Python {python}, {size(facts.disk_free)} free")
 
 

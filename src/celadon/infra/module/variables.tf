@@ -56,7 +56,7 @@ variable "colours" {
 
   validation {
     condition     = alltrue([for colour in values(var.colours) : contains(["linode/ubuntu24.04", "linode/debian12", "linode/debian13"], colour.image)])
-    error_message = "colours: image is one of \"linode/ubuntu24.04\", \"linode/debian12\", \"linode/debian13\": those that the module's cloud-init is tested with."
+    error_message = "colours: image is one of \"linode/ubuntu24.04\", \"linode/debian12\", \"linode/debian13\": those that the module is made for."
   }
 }
 
@@ -196,7 +196,7 @@ variable "tls_private_key" {
 variable "test_port" {
   type        = number
   default     = null
-  description = "A second port of the NodeBalancer, only for `tester_cidrs`: the candidate is seen there before users see it (`balancer.test_port` of celadon.toml)."
+  description = "A second port of the NodeBalancer, only for `tester_cidrs`: what stands behind it is seen there before users see it. Name the serving ports in `balancer.ports` of celadon.toml then."
 
   validation {
     condition     = var.test_port == null ? true : var.test_port >= 1 && var.test_port <= 65535 && floor(var.test_port) == var.test_port && !contains([80, 443], var.test_port)
