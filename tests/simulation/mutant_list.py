@@ -259,7 +259,6 @@ MUTANTS: tuple[Mutant, ...] = (
 OPEN: frozenset[str] = frozenset(
     {
         "no already_finished",
-        "no let_it_be_written",
         "no stop_when_stuck",
         "no look_a_last_time",
         "no let_actions_end",
@@ -289,10 +288,8 @@ OPEN: frozenset[str] = frozenset(
         "old answers say who serves",
         "the net is raised all at once",
         "a lone net is raised at once",
-        "stopped without being out",
         "stopped without quiet",
         "a silent host is abandoned at once",
-        "what leaves is gone",
         "two colours are one",
         "a colour that is down is live",
         "whoever is live",
