@@ -56,6 +56,10 @@ class SmallDisk:
         await asyncio.to_thread(self._set_aside)
         try:
             await _program("mount", "-t", "tmpfs", "-o", "size=2g,mode=700", "celadon-torture", str(self._folder))
+        except BaseException:
+            await asyncio.to_thread(self._put_back)
+            raise
+        try:
             await _program("cp", "-a", f"{self._aside}/.", str(self._folder))
             yield
         finally:
