@@ -6,11 +6,13 @@ Nothing here knows what an operation does, nor SSH. Whatever arrives is bounded 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
+from celadon.adapters.http import quoted
 from celadon.agent import wire
+from celadon.core import foreign
 from celadon.core.errors import Bug, CeladonError, LeaseLost, NoAnswer, Refused, Unavailable
 from celadon.core.release import Seconds
 
@@ -19,6 +21,9 @@ Take = Callable[[int, bytes], Awaitable[None]]
 
 NOISE = 64 << 10  # bytes that a login shell's start-up files may print before the agent speaks
 DETAILS = 100  # lines of an error's details that are kept
+LONGEST = 1000  # characters of one of its texts
+
+Word = Annotated[str, msgspec.Meta(max_length=256)]
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
@@ -51,8 +56,8 @@ class Writer(Protocol):
 
 class Greeting(msgspec.Struct, frozen=True):
     protocol: int
-    python: str
-    hostname: str
+    python: Word
+    hostname: Word
     euid: int
 
 
@@ -73,6 +78,14 @@ class _Request(msgspec.Struct, frozen=True):
     args: Mapping[str, Any]
 
 
+def advice(text: str | None) -> str | None:
+    """What a host proposes that a person do there. Commands of ours are never a host's to propose.
+
+    A hint's commands are also offered to machines (`next` of --json), which would run them here.
+    """
+    return None if not text or "celadon " in text else quoted(text, LONGEST)
+
+
 class LinkLost(Exception):
     """The link ended, and why."""
 
@@ -80,10 +93,10 @@ class LinkLost(Exception):
 class _Pending:
     """One request that waits for its reply, with its two streams."""
 
-    def __init__(self, reply: asyncio.Future[bytes]) -> None:
+    def __init__(self, reply: asyncio.Future[bytes], *, takes: bool) -> None:
         self.reply = reply
         self.incoming: asyncio.Queue[bytes] = asyncio.Queue()
-        self.room = wire.WINDOW  # bytes that the agent may still send
+        self.room = wire.WINDOW if takes else 0  # bytes that the agent may still send
         self.credit = 0  # bytes that we may still send
         self.granted = asyncio.Event()
 
@@ -114,7 +127,7 @@ class AgentLink:
                 writer.write(bundle)
                 await writer.drain()
             await link._greet()
-        except (OSError, EOFError, wire.BadFrame, msgspec.MsgspecError) as error:
+        except (OSError, EOFError, wire.BadFrame, foreign.Senseless) as error:
             raise Unavailable(
                 f"{name}: the agent did not start", hint=f"celadon check --host {name}", where=name
             ) from error
@@ -126,7 +139,7 @@ class AgentLink:
         payload = msgspec.json.encode(_Request(call.op, call.args))
         if len(payload) > wire.MAX_JSON:
             raise Refused(f"{self._name}: {call.op}: {len(payload)} bytes are more than a request may have")
-        pending = _Pending(asyncio.get_running_loop().create_future())
+        pending = _Pending(asyncio.get_running_loop().create_future(), takes=call.take is not None)
         number = self._number()
         streams: list[asyncio.Task[None]] = []
         try:
@@ -169,7 +182,7 @@ class AgentLink:
         kind, request, payload = await self._frame()
         if (kind, request) != (wire.REPLY, 0):
             raise wire.BadFrame("no greeting")
-        self.greeting = msgspec.json.decode(msgspec.json.decode(payload, type=_Reply).ok, type=Greeting)
+        self.greeting = foreign.read(foreign.read(payload, _Reply).ok, Greeting)
         if self.greeting.protocol != wire.PROTOCOL:
             raise Bug(f"{self._name}: the agent speaks protocol {self.greeting.protocol}, not {wire.PROTOCOL}")
 
@@ -209,7 +222,7 @@ class AgentLink:
         if kind == wire.REPLY:
             if not pending.reply.done():
                 pending.reply.set_result(payload)
-        elif kind == wire.CHUNK and payload:
+        elif kind == wire.CHUNK and len(payload) > 1:  # one without data would cost us memory and them no credit
             pending.room -= len(payload) - 1
             if pending.room < 0:
                 raise wire.BadFrame("more data than was asked for")
@@ -270,10 +283,10 @@ class AgentLink:
 
     def _value(self, reply: bytes, call: Call) -> Any:
         try:
-            decoded = msgspec.json.decode(reply, type=_Reply)
+            decoded = foreign.read(reply, _Reply)
             if decoded.error is None:
-                return msgspec.json.decode(decoded.ok, type=call.answer)
-        except msgspec.MsgspecError as error:
+                return foreign.read(decoded.ok, call.answer)
+        except foreign.Senseless as error:
             raise self._unanswered(call.op, "the host's answer makes no sense") from error
         raise self._failure(decoded.error)
 
@@ -281,10 +294,10 @@ class AgentLink:
         kinds = {wire.REFUSED: Refused, wire.UNAVAILABLE: Unavailable, wire.LEASE_LOST: LeaseLost}
         kind = kinds.get(failure.kind, Bug)
         return kind(
-            f"{self._name}: {failure.message}",
-            hint=failure.hint or None,
+            f"{self._name}: {quoted(failure.message, LONGEST)}",
+            hint=advice(failure.hint),
             where=self._name,
-            details=failure.details[:DETAILS],
+            details=[line[:LONGEST] for line in failure.details[:DETAILS]],
         )
 
     def _unanswered(self, op: str, reason: str) -> Unavailable:

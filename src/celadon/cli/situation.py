@@ -65,8 +65,8 @@ async def see(connected: Connected) -> Situation:
     world, wanted = connected.world, connected.wanted
     names = sorted({slot.host for slots in wanted.slots.values() for slot in slots})
     looks = asyncio.gather(*(tried(world.hosts.look(name, question(connected, name))) for name in names))
-    balancer, intent, raw_lease, hosts = await asyncio.gather(
-        tried(world.balancer.read()), tried(connected.app.intent()), tried(world.store.read_lease()), looks
+    balancer, intent, lease, hosts = await asyncio.gather(
+        tried(world.balancer.read()), tried(connected.app.intent()), tried(read_lease(connected)), looks
     )
     journal = None
     if isinstance(intent, Intent):
@@ -78,9 +78,13 @@ async def see(connected: Connected) -> Situation:
         hosts=dict(zip(names, hosts, strict=True)),
         intent=intent,
         journal=journal,
-        lease=raw_lease if isinstance(raw_lease, CeladonError) else leases.decode(raw_lease),
+        lease=lease,
         live=_live(connected, balancer, intent, journal),
     )
+
+
+async def read_lease(connected: Connected) -> LeaseFacts | None:
+    return leases.decode(await connected.world.store.read_lease())
 
 
 async def tried(asking: Awaitable[Seen]) -> Seen | CeladonError:
