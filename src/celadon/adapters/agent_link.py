@@ -21,6 +21,7 @@ Take = Callable[[int, bytes], Awaitable[None]]
 
 NOISE = 64 << 10  # bytes that a login shell's start-up files may print before the agent speaks
 DETAILS = 100  # lines of an error's details that are kept
+LARGEST_FAILURE = 256 << 10  # bytes of a whole error; a longer one makes no sense, as it is cut off
 LONGEST = 1000  # characters of one of its texts
 
 Word = Annotated[str, msgspec.Meta(max_length=256)]
@@ -70,7 +71,7 @@ class _Failure(msgspec.Struct, frozen=True):
 
 class _Reply(msgspec.Struct, frozen=True):
     ok: msgspec.Raw = msgspec.Raw()
-    error: _Failure | None = None
+    error: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Request(msgspec.Struct, frozen=True):
@@ -111,6 +112,7 @@ class AgentLink:
         self._heartbeat = heartbeat
         self._pending: dict[int, _Pending] = {}
         self._last = 0
+        self._pinged = 0  # pings that were not answered yet
         self._heard = asyncio.get_running_loop().time()
         self._tasks: list[asyncio.Task[None]] = []
         self.lost: LinkLost | None = None
@@ -214,11 +216,17 @@ class AgentLink:
         return kind, request, await self._reader.readexactly(length) if length else b""
 
     def _take(self, kind: int, request: int, payload: bytes) -> None:
+        """What an agent has no cause to send ends the link: a flood of it would cost us all our time."""
         if kind == wire.PONG:
+            self._pinged -= 1
+            if self._pinged < 0:
+                raise wire.BadFrame("an answer to no ping")
             return
         pending = self._pending.get(request)
-        if pending is None:
+        if pending is None and kind in (wire.REPLY, wire.CHUNK, wire.CREDIT) and self._was_asked(request):
             return  # given up meanwhile
+        if pending is None:
+            raise wire.BadFrame(f"a frame of kind {kind} to no request")
         if kind == wire.REPLY:
             if not pending.reply.done():
                 pending.reply.set_result(payload)
@@ -229,6 +237,8 @@ class AgentLink:
             pending.incoming.put_nowait(payload)
         elif kind == wire.CREDIT:
             pending.credit += int.from_bytes(payload, "big")
+            if pending.credit > wire.WINDOW:
+                raise wire.BadFrame("more credit than an agent gives")
             pending.granted.set()
         else:
             raise wire.BadFrame(f"an unexpected frame of kind {kind}")
@@ -247,6 +257,7 @@ class AgentLink:
                 self._fail(f"silent for {silent:.0f} s")
                 return
             # Not drained: a link that takes nothing more is what this must notice.
+            self._pinged += 1
             with contextlib.suppress(OSError):
                 self._writer.write(wire.frame(wire.PING, 0))
 
@@ -284,11 +295,12 @@ class AgentLink:
     def _value(self, reply: bytes, call: Call) -> Any:
         try:
             decoded = foreign.read(reply, _Reply)
-            if decoded.error is None:
+            failure = foreign.read(bytes(decoded.error)[:LARGEST_FAILURE], _Failure | None)
+            if failure is None:
                 return foreign.read(decoded.ok, call.answer)
         except foreign.Senseless as error:
             raise self._unanswered(call.op, "the host's answer makes no sense") from error
-        raise self._failure(decoded.error)
+        raise self._failure(failure)
 
     def _failure(self, failure: _Failure) -> CeladonError:
         kinds = {wire.REFUSED: Refused, wire.UNAVAILABLE: Unavailable, wire.LEASE_LOST: LeaseLost}
@@ -324,6 +336,9 @@ class AgentLink:
         for pending in self._pending.values():
             if not pending.reply.done():
                 pending.reply.set_exception(LinkLost(reason))
+
+    def _was_asked(self, request: int) -> bool:
+        return 0 < request <= self._last
 
     def _number(self) -> int:
         self._last = self._last % 0xFFFFFFFF + 1

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import asyncssh
 import msgspec
@@ -374,7 +374,7 @@ class _Writer:
 
 
 class _Exit(msgspec.Struct, frozen=True):
-    exit: int
+    exit: Annotated[int, msgspec.Meta(ge=-255, le=255)]  # below 0: ended by a signal
 
 
 _Facts = msgspec.defstruct(

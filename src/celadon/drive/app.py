@@ -27,7 +27,7 @@ from celadon.ports import World
 Confirm = Callable[[Forecast], Awaitable[bool]]
 
 HISTORY = 1000  # rollouts that are read at once
-HISTORY_EVENTS = 200_000  # of all of them together: some 100 MB in memory
+HISTORY_EVENTS = 100_000  # of all of them together: some 50 MB in memory
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
