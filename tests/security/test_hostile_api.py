@@ -15,7 +15,7 @@ from tests.security.scene import Scene, scene
 
 from celadon.adapters.linode import LinodeApi
 from celadon.adapters.linode_http import MOST_PAGES, PAGE_SIZE, RateLimited
-from celadon.core.errors import CeladonError, NoAnswer, Refused
+from celadon.core.errors import CeladonError, NoAnswer
 from celadon.core.secret import Secret
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
@@ -33,9 +33,9 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
 
 
 def bomb() -> bytes:
-    """A gigabyte of nothing in a megabyte."""
+    """A quarter of a gigabyte of nothing in a quarter of a megabyte: more than a deployer may grow by."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    return b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(1024)), packer.flush()])
+    return b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(256)), packer.flush()])
 
 
 def page(count: int, **changes: object) -> bytes:
@@ -171,26 +171,25 @@ async def test_hostile_words_in_every_answer(stage: Scene, name: str) -> None:
             assert not unsafe(told.out + told.err)
 
 
-@pytest.mark.parametrize("name", [name for name in hostile(Path("/x")) if name != "format"])
-async def test_a_label_from_the_api_is_no_name_of_a_host(tmp_path: Path, name: str) -> None:
+async def test_a_label_from_the_api_is_no_name_of_a_host(tmp_path: Path) -> None:
     """With `tags` the API names the hosts: what no Linode can be called becomes no host, and no hint."""
     async with scene(tmp_path / "scene") as stage:
         config = stage.deployer.project / "celadon.toml"
         text = config.read_text()
         start, end = text.index("[hosts]"), text.index("[balancer]")
-        config.write_text(text[:start] + '[hosts]\ntags = { blue = ["b"], green = ["g"] }\n' + text[end:])
-        label = hostile(stage.canary)[name][:100_000]
-        instance = {"id": 5, "label": label, "status": "running", "tags": ["b", "g"]}
-        stage.api.answers["/instances"] = js(
-            {"data": [instance | {"ipv4": ["127.0.0.1", "192.168.130.11"]}], "pages": 1}
-        )
-        for verb in ("status", "check", "logs"):
-            told = await stage.deployer.run(verb)
-            stage.unharmed(told, verb)
-            assert not unsafe(told.out + told.err)
-            assert told.exit == 2
-            assert "a label that Linode gives nobody" in told.out + told.err
-        assert not stage.host.asked
+        tags = '[hosts]\ntags = { blue = ["blue"], green = ["green"] }\n'
+        config.write_text(text[:start] + tags + text[end:])
+        for name, label in hostile(stage.canary).items():
+            stage.reset()
+            instance = {"id": 5, "label": label[:100_000], "status": "running", "tags": ["blue", "green"]}
+            placed = instance | {"ipv4": ["127.0.0.1", "192.168.130.11"]}
+            stage.api.answers["/instances"] = js({"data": [placed], "pages": 1})
+            for verb in ("status", "check"):
+                told = await stage.deployer.run(verb)
+                stage.unharmed(told, f"{verb}: {name}")
+                assert not unsafe(told.out + told.err)
+                assert "a label that Linode gives nobody" in told.out + told.err
+            assert not stage.host.asked
 
 
 # -- where the token goes ------------------------------------------------------------------------------
@@ -253,14 +252,3 @@ async def test_a_wish_to_wait_for_ever_is_not_granted(api: HostileApi, after: st
             await client.balancer_by_id(1)
     if isinstance(caught.value, RateLimited):
         assert caught.value.retry_after is None
-
-
-@pytest.mark.parametrize("name", [*hostile(Path("/x"))])
-def test_a_token_or_url_of_the_corpus_is_refused_and_not_shown(name: str) -> None:
-    text = hostile(Path("/x"))[name]
-    if any(not letter.isprintable() or letter == " " for letter in text):
-        with pytest.raises(Refused) as caught:
-            LinodeApi("https://api.linode.com", Secret(text))
-        assert text not in str(caught.value)
-    with pytest.raises(Refused):
-        LinodeApi(f"https://{text}/{text}", Secret("t"))

@@ -217,16 +217,20 @@ class AgentLink:
 
     def _take(self, kind: int, request: int, payload: bytes) -> None:
         """What an agent has no cause to send ends the link: a flood of it would cost us all our time."""
+        pending = self._pending.get(request)
         if kind == wire.PONG:
             self._pinged -= 1
             if self._pinged < 0:
                 raise wire.BadFrame("an answer to no ping")
-            return
-        pending = self._pending.get(request)
-        if pending is None and kind in (wire.REPLY, wire.CHUNK, wire.CREDIT) and self._was_asked(request):
-            return  # given up meanwhile
-        if pending is None:
-            raise wire.BadFrame(f"a frame of kind {kind} to no request")
+        elif pending is None:
+            # What was given up meanwhile may still be answered.
+            if kind not in (wire.REPLY, wire.CHUNK, wire.CREDIT) or not 0 < request <= self._last:
+                raise wire.BadFrame(f"a frame of kind {kind} to no request")
+        else:
+            self._take_for(pending, kind, payload)
+
+    @staticmethod
+    def _take_for(pending: _Pending, kind: int, payload: bytes) -> None:
         if kind == wire.REPLY:
             if not pending.reply.done():
                 pending.reply.set_result(payload)
@@ -336,9 +340,6 @@ class AgentLink:
         for pending in self._pending.values():
             if not pending.reply.done():
                 pending.reply.set_exception(LinkLost(reason))
-
-    def _was_asked(self, request: int) -> bool:
-        return 0 < request <= self._last
 
     def _number(self) -> int:
         self._last = self._last % 0xFFFFFFFF + 1

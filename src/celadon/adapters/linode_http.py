@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from celadon.adapters.http import TooLarge, is_loopback, one_try, quoted, read_bounded, why
+from celadon.adapters.http import TooLarge, is_loopback, one_try, parts_of, quoted, read_bounded, why
 from celadon.adapters.linode_scopes import NEEDED, parse_scopes, scope_refusal
 from celadon.adapters.linode_wire import Errors, Page, decode_address
 from celadon.core.errors import CeladonError, NoAnswer, Refused, Unavailable
@@ -276,7 +276,7 @@ def _whole_seconds(header: str | None) -> Seconds | None:
 
 def _checked(url: str) -> str:
     """`scheme://host[:port]`, without the version; a token is sent in clear only inside this machine."""
-    parts = urlsplit(url)
+    parts = parts_of(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
         raise Refused("LINODE_URL is not an http(s) URL of the form https://host", where="LINODE_URL")
     if parts.path.rstrip("/"):
