@@ -188,9 +188,14 @@ def _search_modes(stage: SecretStage) -> None:
 def _ours(root: Path) -> list[tuple[Path, int]]:
     """Every folder and file of ours; inside a release's own tree the application's files have its own modes."""
     paths = [root, *(path for path in root.rglob("*") if not path.is_symlink())]
-    trees = {"source", "env", "venv", "app"}
-    own = [path for path in paths if not trees & set(path.relative_to(root).parts[3:])]
+    own = [path for path in paths if not _is_the_applications(path.relative_to(root).parts)]
     return [(path, stat.S_IMODE(path.stat().st_mode)) for path in own]
+
+
+def _is_the_applications(parts: tuple[str, ...]) -> bool:
+    """`APP/environments/KEY…` is made by uv, `APP/releases/ID/source…` holds the archive's files."""
+    inside = len(parts) > 3 or not parts[-1].endswith(".lock")
+    return (parts[1:2] == ("environments",) and len(parts) > 2 and inside) or parts[3:4] == ("source",)
 
 
 def _search_crash_report(stage: SecretStage) -> None:

@@ -224,7 +224,7 @@ def replace_file(path: Path, data: bytes) -> None:
 
 def supervised(directory: Path) -> bool:
     """Whether a supervisor holds this directory."""
-    with open(str(directory / "lock"), "ab") as file:
+    with open(str(directory / "lock"), "ab", opener=paths.private) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -263,7 +263,7 @@ def main() -> None:
     if sys.argv[1] == "--detach":
         detach(directory)
         return
-    with open(str(directory / "lock"), "ab") as lock:
+    with open(str(directory / "lock"), "ab", opener=paths.private) as lock:
         if hold(lock):
             Supervisor(directory).run()
 
