@@ -31,6 +31,10 @@ bench *ARGS:
 mutants *ARGS:
     .venv/bin/python -m tests.simulation.mutants {{ARGS}}
 
+# crashes, faults, bad releases and servers, each under load: `just torture --list`, `just torture --only ssh-cut api-429`
+torture *ARGS:
+    .venv/bin/python -m tests.torture.run {{ARGS}}
+
 # the generated pages of docs/ (a test fails when they are stale)
 docs:
     .venv/bin/python scripts/reference.py

@@ -57,6 +57,8 @@ JSON_KEYS: dict[str, tuple[str, ...]] = {
     "history": ("rollouts",),
     "history ROLLOUT": ("rollout", "events", "evidence"),
     "hosts": ("hosts", "home"),
+    "store move": ("home", "epoch", "changed", "untold"),
+    "store adopt": ("home", "epoch", "changed", "untold", "live_colour"),
     "logs": ("lines",),
     "config show": ("config", "origins"),
     "lab up": ("api_url", "instances", "nodebalancer", "limits"),

@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from celadon.core.evidence import Tally
+from celadon.core.home import HomeFacts, KeptRelease, Seat
 from celadon.core.intent import Hook, Rollout
 from celadon.core.observed import BalancerFacts, HostFacts, Mode, NodeFacts, Probe, Question
 from celadon.core.release import Colour, Release, ReleaseId, Seconds, Slot
@@ -109,6 +110,60 @@ class Store(Protocol):
         """
 
     async def rollouts(self) -> Sequence[int]: ...
+
+    async def read_adopted(self) -> bytes | None:
+        """What this home was told of the time before it, where it replaced a lost one."""
+
+
+class KeyedStore(Store, Protocol):
+    """With the key of the secrets' fingerprints: one an app, so that every teammate's release is the same one."""
+
+    async def read_key(self) -> bytes | None: ...
+
+    async def swap_key(self, old: bytes | None, new: bytes) -> bool: ...
+
+
+class Homes(Protocol):
+    """The hosts as places where the app's store may be: for finding it, moving it, and replacing a lost one.
+
+    Every effect is idempotent. A store that is not the home (any more) answers `NotHome` to everything.
+    """
+
+    async def facts(self, host: str) -> HomeFacts: ...
+
+    def store(self, host: str) -> KeyedStore: ...
+
+    async def claim(self, host: str, seat: Seat, fence: int) -> None:
+        """The host remembers where the home is; `NotHome` where it knows of a newer one, or another of this rank.
+
+        With a fence: from the answer on it refuses every effect with a smaller one.
+        """
+
+    async def begin(self, host: str, seat: Seat, fence: int) -> None:
+        """A copy is about to come; what an earlier attempt left is removed."""
+
+    async def receive(self, host: str, seat: Seat, fence: int, name: str, document: bytes) -> None: ...
+
+    async def receive_events(
+        self, host: str, seat: Seat, fence: int, rollout: int, start: int, events: Sequence[bytes]
+    ) -> None: ...
+
+    async def seal(self, host: str, seat: Seat, fence: int) -> str:
+        """The copy is whole. Its digest, as read back from where it was written."""
+
+    async def digest(self, host: str) -> str:
+        """Of what the home keeps, leases apart."""
+
+    async def leave(self, host: str, seat: Seat, fence: int, lease: bytes, digest: str) -> bool:
+        """The home has moved, in one write. False: something was written since it had that digest."""
+
+    async def open(self, host: str, seat: Seat) -> None:
+        """Open the copy that arrived. Only after the old home has left."""
+
+    async def found(self, host: str, seat: Seat, fence: int, lease: bytes, adopted: bytes) -> None:
+        """Begin a new epoch here."""
+
+    async def releases(self, host: str) -> Sequence[KeptRelease]: ...
 
 
 class Clock(Protocol):

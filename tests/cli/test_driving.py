@@ -1,5 +1,6 @@
 """Verbs that drive, on the real loop in memory: what they print where, and how they exit."""
 
+import msgspec
 import pytest
 
 from celadon.core.errors import Refused
@@ -53,7 +54,16 @@ def test_json_streams_events_and_ends_with_one_object(world: MemoryWorld) -> Non
     assert list(end)[:6] == ["format", "app", "result", "exit", "error", "next"]
     assert (end["app"], end["result"], end["exit"], end["error"]) == ("shop", "done", 0, None)
     assert (end["from"]["version"], end["to"]["version"], end["live_colour"]) == ("v1", "v2", "green")
-    assert {"rollout", "requests", "failed", "served_by", "switch_lag_s", "cut", "evidence"} <= end.keys()
+    assert {
+        "rollout",
+        "requests",
+        "failed",
+        "served_by",
+        "connections",
+        "switch_lag_s",
+        "cut",
+        "evidence",
+    } <= end.keys()
     assert ran.err == ""
 
 
@@ -166,3 +176,18 @@ def test_hold_waits_and_pause_says_where(world: MemoryWorld) -> None:
     assert (ran.exit, ran.end["rollout"]) == (0, 2)
     assert world.run("status").out.count("paused") == 1
     assert world.run("resume").exit == 0
+
+
+def test_an_application_that_does_not_say_who_it_is_is_counted(world: MemoryWorld) -> None:
+    world.door.silent = True
+    first = world.run("deploy", "v1", "--yes")
+    assert "unproven: no answer said which release gave it" in first.out
+    world.with_visitors()
+    world.timing = msgspec.structs.replace(world.timing, bake=0.3, quiet=0.0)
+    ran = world.run("deploy", "v2", "--yes", "--until", "commit", "--json")
+    assert ran.end["served_by"].keys() == {"unproven"}
+    figures = ran.end["connections"][ran.end["to"]["id"]]
+    assert figures["counted"] > 3
+    told = world.run("history", "2").out
+    assert "by connections counted (not by answers)" in told
+    assert f"v2 {figures['counted']:,} ± {figures['error']:,}" in told

@@ -90,14 +90,6 @@ def test_an_api_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
     assert "sentinel" not in ran.err
 
 
-@pytest.mark.parametrize("words", [["store", "move", "x"], ["store", "adopt"], ["abort", "--keep-colour", "blue"]])
-def test_what_is_not_built_yet_says_so(tmp_path: Path, words: list[str]) -> None:
-    write(tmp_path, CONFIG)
-    ran = run(tmp_path, *words)
-    assert ran.exit == 2
-    assert "not in this version" in ran.err
-
-
 def test_init_writes_once_and_never_again(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("flask\ngunicorn\n")
     (tmp_path / "app.py").write_text("from flask import Flask\napp = Flask(__name__)\n")

@@ -138,6 +138,37 @@ def test_check_finds_everything_well(world: MemoryWorld) -> None:
     assert "✓ rollout      could open now" in ran.out
 
 
+def test_check_tries_the_release_on_a_host_of_the_idle_colour(world: MemoryWorld) -> None:
+    world.run("deploy", "v1", "--yes")
+    ran = world.run("check", "v2", "--slow", "/report")
+    ((host, trial),) = world.reach.trials
+    assert (host, trial.colour.value, trial.release.version, trial.slow) == ("green-1", "green", "v2", "/report")
+    assert "✓ trial        v2 was started on green-1, looked at and removed" in ran.out
+    assert "✓ stop         ended 0.3 s after SIGTERM (killed after 40 s)" in ran.out
+    assert "! start" not in ran.out  # what the command was not known to do, the trial has shown
+    assert world.run("check", "v2", "--slow", "report").exit == 2
+
+
+def test_check_starts_nothing_where_it_could_be_in_the_way(world: MemoryWorld) -> None:
+    world.run("deploy", "v1", "--yes")
+    assert "not started (--no-start)" in world.run("check", "v2", "--no-start").out
+    assert world.run("check").exit == 0
+    world.run("deploy", "v2", "--yes", "--until", "commit")
+    assert "not started: rollout 2 is open" in world.run("check", "v3").out
+    world.run("abort")
+    world.hosts.machines["green-1"].disk_free = 1000
+    assert "not started: no host of green is fit for it" in world.run("check", "v3").out
+    assert world.reach.trials == []
+
+
+def test_a_first_deploy_is_no_warning(world: MemoryWorld) -> None:
+    ran = world.run("check", "v1")
+    assert ran.exit == 0
+    assert "✓ live         nothing serves yet" in ran.out
+    assert "all is well" in ran.err
+    assert [host for host, _ in world.reach.trials] == ["blue-1"]
+
+
 def test_check_tells_every_problem_at_once(world: MemoryWorld) -> None:
     world.run("deploy", "v1", "--yes")
     world.hosts.machines["green-1"].reachable = False

@@ -15,6 +15,7 @@ from celadon.adapters.agent_link import Take
 from celadon.adapters.host import Command, LogLine, LogQuestion
 from celadon.adapters.memory import MemoryHosts, MemoryStore
 from celadon.adapters.memory_balancer import MemoryBalancer
+from celadon.adapters.memory_homes import MemoryHomes
 from celadon.cli.app import Connected, Known, Need
 from celadon.cli.call import answer
 from celadon.cli.compose import Watchers
@@ -23,11 +24,13 @@ from celadon.config.project import Project
 from celadon.core.errors import CeladonError
 from celadon.core.evidence import Tally
 from celadon.core.intent import Health, Hook, Rollout, Timing, Verify
-from celadon.core.observed import BalancerFacts, ConfigFacts, Mode, NodeFacts, Probe
+from celadon.core.observed import BalancerFacts, ConfigFacts, HostFacts, Mode, NodeFacts, Probe, Question
 from celadon.core.release import Colour, Release, Slot
 from celadon.core.secret import Secret
+from celadon.core.trial import Answer, Trial, TrialFacts
 from celadon.core.wanted import Wanted
 from celadon.drive.app import App
+from celadon.drive.home import HomeStore
 from celadon.ports import CommandResult, World
 
 CONFIG = """\
@@ -69,6 +72,7 @@ class GoodDoor:
 
     def __init__(self) -> None:
         self.broken = False
+        self.silent = False  # good answers say nothing about who gave them
         self._passes = 0
         self._since: float | None = None
         self._candidate = ""
@@ -82,6 +86,8 @@ class GoodDoor:
             return Tally(sent=1, failed=1)
         self._passes += 1
         self._since = self._since or time.monotonic()
+        if self.silent:
+            return Tally(sent=1, unproven=1, passes=self._passes, since=self._since)
         return Tally(sent=1, served={self._candidate: 1}, passes=self._passes, since=self._since)
 
     async def close(self) -> None:
@@ -98,6 +104,12 @@ class Commands:
         return self.result
 
 
+WELL = TrialFacts(
+    moved=0, port=5000, listening=0.4, elsewhere=(), passed=0.5, probe=Answer(True, 200, "", 0.01), location="",
+    program="gunicorn", hears=True, exit_code=0, slow=None, stopped=0.3, patience=40.0, lines=(),
+)  # fmt: skip
+
+
 class NoSecrets:
     def values(self, release: Release) -> Mapping[str, Secret]:
         return {}
@@ -112,6 +124,8 @@ class Reach:
         self.said = b"hello\n"
         self.commands: list[Command] = []
         self.fingerprint = "SHA256:abc"
+        self.trials: list[tuple[str, Trial]] = []
+        self.tried = WELL
 
     async def logs(self, host: str, question: LogQuestion) -> AsyncIterator[LogLine]:
         for line in self.lines[-question.lines :]:
@@ -128,6 +142,10 @@ class Reach:
     async def check(self, host: str) -> str:
         return "3.11.7"
 
+    async def try_out(self, host: str, trial: Trial, secrets: Mapping[str, Secret]) -> TrialFacts:
+        self.trials.append((host, trial))
+        return self.tried
+
 
 class MemoryWorld:
     """Everything that outlives one command. `run` is `celadon …` on it."""
@@ -135,7 +153,7 @@ class MemoryWorld:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.hosts = MemoryHosts(("blue-1", "green-1"), utc=time.time())
-        self.store = MemoryStore()
+        self.homes = MemoryHomes("shop", self.hosts)
         self.balancer = MemoryBalancer(_facts(), time.monotonic)
         self.door = GoodDoor()
         self.commands = Commands()
@@ -143,9 +161,15 @@ class MemoryWorld:
         self.tests: tuple[Hook, ...] = ()
         self.timing = TIMING
         self.who = "me@here"
+        self.home = "blue-1"
         self.refusal: CeladonError | None = None  # raised where the world is put together
         self.needs: list[Need] = []
         (root / "celadon.toml").write_text(CONFIG)
+
+    @property
+    def store(self) -> MemoryStore:
+        """Of the home that the config names."""
+        return self.homes.store(self.home)
 
     def run(self, *words: str, environ: Mapping[str, str] | None = None) -> "Ran":
         out, err = io.StringIO(), io.StringIO()
@@ -161,10 +185,11 @@ class MemoryWorld:
         if self.refusal is not None:
             raise self.refusal
         watchers = Watchers()
+        home = HomeStore(self.homes, "shop", self.home, self.hosts.machines)
         world = World(
             hosts=self.hosts,
             balancer=self.balancer,
-            store=self.store,
+            store=home,
             clock=Machine(),
             verifier=self.door,
             commands=self.commands,
@@ -175,6 +200,7 @@ class MemoryWorld:
             project=project,
             wanted=wanted,
             world=world,
+            home=home,
             app=App(world, wanted, who=self.who, watch=watchers),
             reach=self.reach,
             hosts=(
@@ -197,7 +223,7 @@ class MemoryWorld:
             health=Health(probe=probe, passes=2, warm_up_requests=1),
             verify=Verify(url="http://shop.example/", passes=1),
             tests=self.tests,
-            home="blue-1",
+            home=self.home,
             settings_hash="same",
         )
 
@@ -208,6 +234,18 @@ class MemoryWorld:
 
     async def _scopes(self) -> frozenset[str] | None:
         return frozenset({"linodes:read_only", "nodebalancers:read_write"})
+
+    def with_visitors(self) -> None:
+        """Each look finds three connections more than the one before, in whatever runs."""
+        original = self.hosts.look
+
+        async def look(host: str, question: Question) -> HostFacts:
+            for replica in self.hosts.machines[host].replicas.values():
+                if replica.running and replica.opened is not None and host.startswith("green"):
+                    replica.opened += 3
+            return await original(host, question)
+
+        self.hosts.look = look  # type: ignore[method-assign]  # one instance of a fake
 
     def make_sick(self, version: str) -> None:
         """Replicas of this version will never pass a probe."""

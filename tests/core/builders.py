@@ -282,9 +282,14 @@ class Facts:
 
     @property
     def observed(self) -> Observed:
+        hosts = {name: self._looked_at(host) for name, host in self.hosts.items()}
         return Observed(
-            nodes=self.nodes, hosts=self.hosts, public=self.public, journal=self.journal, in_flight=self.in_flight
+            nodes=self.nodes, hosts=hosts, public=self.public, journal=self.journal, in_flight=self.in_flight
         )
+
+    def _looked_at(self, host: HostSight) -> HostSight:
+        """Hosts are looked at once an interval, whatever else is so."""
+        return msgspec.structs.replace(host, seen_at=max(host.seen_at or 0.0, self.now - 1))
 
     @property
     def intent(self) -> Intent:

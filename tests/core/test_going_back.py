@@ -85,6 +85,8 @@ def test_and_the_next_only_when_the_first_is_up_and_settled() -> None:
 def test_a_raised_node_that_does_not_come_up_gives_way_to_the_next() -> None:
     facts = net().is_(BLUE, 0, mode=ACCEPT, weight=100, up=False, asked_at=NOW - 4)
     facts.now = NOW + 400
+    assert facts.decide() == Look((2,), "is the net still there?")
+    facts.is_(BLUE, 1, read_at=NOW + 399)
     assert facts_modes(facts) == {2: ACCEPT}
 
 
@@ -95,10 +97,54 @@ def test_a_lone_net_waits_for_a_candidate_that_may_be_back_in_seconds() -> None:
 def test_a_lone_net_stays_until_the_candidate_is_out_of_its_way() -> None:
     facts = net(slots=1)
     facts.now = NOW + 400
-    facts.is_(GREEN, 0, up=False, read_at=NOW + 399)
+    facts.is_(GREEN, 0, up=False, read_at=NOW + 399).is_(BLUE, 0, read_at=NOW + 399)
     assert facts_modes(facts) == {2: REJECT}
     facts.is_(GREEN, 0, mode=REJECT, weight=1, up=False, asked_at=NOW - 3, read_at=NOW - 1)
     assert facts_modes(facts) == {1: ACCEPT}
+
+
+def test_a_net_that_is_not_seen_yet_is_a_net() -> None:
+    """Simulation: an old reading showed it as reject, and it was raised as if it carried nobody."""
+    facts = net(slots=1).is_(BLUE, 0, mode=REJECT, weight=1, up=False, since=NOW - 14)
+    assert isinstance(facts.decide(), Look | Wait)
+
+
+def test_a_net_is_looked_at_again_while_it_is_waited_for() -> None:
+    """Simulation: that stable was the backup was an old answer, and nobody served while it was waited for."""
+    facts = net(slots=1)
+    facts.now = NOW + 30
+    facts.is_(GREEN, 0, read_at=facts.now - 1)
+    assert facts.decide() == Look((1,), "is the net still there?")
+
+
+def test_a_candidate_counts_beside_the_net_when_it_was_probed_since() -> None:
+    """Simulation: it died between its last probe and going back, and the whole net was raised beside it."""
+    facts = Facts().at("baking").back(at=NOW - 0.5).seen_again(NOW)
+    assert facts_modes(facts) == {1: ACCEPT}
+    for index in range(2):
+        name = slot(GREEN, index).host
+        facts.hosts[name] = msgspec.structs.replace(facts.hosts[name], seen_at=NOW)
+    assert facts_modes(facts) == {1: ACCEPT, 2: ACCEPT}
+
+
+def test_a_first_deploy_is_not_aborted_after_the_commit() -> None:
+    """Simulation: nothing was left that could serve."""
+    facts = Facts(first=True).at("shifted").event(Committed(at=NOW - 5)).wants(go_back="ada")
+    assert not any(isinstance(action, Record) for action in facts.actions())
+
+
+def test_nothing_is_chosen_while_a_decision_is_written_down() -> None:
+    """Simulation: retiring and going back were written side by side, and stable was stopped in between."""
+    facts = Facts().at("out").wants(go_back="ada")
+    facts.in_flight = frozenset({Record(Retiring())})
+    assert facts.decide() == Wait(None, "a decision is being written down")
+
+
+def test_the_end_is_said_of_fresh_answers() -> None:
+    """Simulation: somebody took a stable node out while the candidate drained, and it was called rolled back."""
+    facts = Facts().at("prepared").back(at=NOW - 40).seen_again(NOW - 30)
+    facts.event(*(Pruned(host=name, at=NOW) for name in facts.hosts))
+    assert facts.decide() == Look((3, 4, 1, 2), "who serves at the end?")
 
 
 def test_a_first_deploy_that_fails_takes_its_only_colour_out_and_stops_it() -> None:

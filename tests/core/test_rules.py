@@ -19,7 +19,8 @@ from celadon.core.action import (
     Wait,
     WarmUpSlot,
 )
-from celadon.core.decide import RULES, failure_key, subject
+from celadon.core.attempts import failure_key, subject
+from celadon.core.decide import RULES
 from celadon.core.intent import Hook, HookMoment
 from celadon.core.journal import (
     Abandoned,

@@ -3,7 +3,7 @@
 import pytest
 
 from celadon.core.action import Act, Action, Decision, Look, Stop, Wait
-from celadon.core.decide import LOOKS_AT_ONCE, decide
+from celadon.core.decide import decide
 from celadon.core.intent import Health, Intent, Rollout, Timing, Verify
 from celadon.core.journal import EMPTY, Asked, Committed, Event, Opened, Retiring, StepDone, Warmed, fold
 from celadon.core.observed import (
@@ -19,6 +19,7 @@ from celadon.core.observed import (
     SlotSight,
 )
 from celadon.core.release import Colour, Release, Slot
+from celadon.core.retiring import LOOKS_AT_ONCE
 from celadon.core.scene import Observed
 from celadon.core.strategy import blue_green
 

@@ -9,7 +9,8 @@ from tests.drive.apps import TIMING, Shop, release, spawn, story
 from tests.simulation.world import Behaviour
 
 from celadon.core.action import Finish, Halt
-from celadon.core.errors import Refused
+from celadon.core.errors import LeaseLost, Refused
+from celadon.core.home import first_fence
 from celadon.core.intent import Hook, Intent
 from celadon.core.release import Colour
 from celadon.core.wanted import Options
@@ -277,6 +278,48 @@ def test_once_stable_was_retired_a_rollback_starts_the_kept_release() -> None:
     assert story(tell).unharmed()
 
 
+@pytest.mark.parametrize("named", [None, "v1"])
+@pytest.mark.parametrize("kind", ["Opened", "Asked", "Committed", "Retiring"])
+def test_a_rollback_whose_driver_died_goes_on_when_it_is_asked_for_again(kind: str, named: str | None) -> None:
+    async def tell(shop: Shop) -> None:
+        await shop.deploy("v1")
+        await shop.deploy("v2")
+        going = spawn(shop.person().rollback(named))
+        await shop.until(lambda: kind in shop.kinds(3))
+        shop.kill(going)
+        assert result(await shop.person("bob").rollback(named)) == "done"
+        assert shop.versions == {release("v1").id}
+        assert max(shop.world.journals) == 3
+
+    assert story(tell).unharmed()
+
+
+def test_a_rollback_to_what_is_live_already_changes_nothing() -> None:
+    async def tell(shop: Shop) -> None:
+        await shop.deploy("v1")
+        await shop.deploy("v2")
+        await shop.person().rollback("v1")
+        again = await shop.person("bob").rollback("v1")
+        assert again.end is not None
+        assert again.end.because.startswith("already live")
+        assert shop.versions == {release("v1").id}
+
+    assert story(tell).unharmed()
+
+
+def test_an_open_rollback_is_turned_round_by_abort() -> None:
+    async def tell(shop: Shop) -> None:
+        await shop.deploy("v1")
+        await shop.deploy("v2")
+        going = spawn(shop.person().rollback())
+        await shop.until(lambda: "Asked" in shop.kinds(3))
+        shop.kill(going)
+        assert result(await shop.person("bob").go_back()) == "rolled_back"
+        assert shop.versions == {release("v2").id}
+
+    assert story(tell).unharmed()
+
+
 def test_while_stable_is_being_stopped_going_back_is_refused_with_the_way() -> None:
     async def tell(shop: Shop) -> None:
         await shop.deploy("v1")
@@ -441,3 +484,36 @@ def test_nobody_drives_is_said_to_who_follows() -> None:
         assert changed.finished
 
     story(tell)
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_driver_that_sees_a_larger_fence_on_a_host_ends_before_its_next_change(epoch: int) -> None:
+    """Its own home is alive and renews its lease: it was replaced behind a broken line."""
+
+    async def tell(shop: Shop) -> None:
+        await shop.deploy("v1")
+        driving = spawn(shop.deploy("v2"))
+        await shop.until(lambda: "Warmed" in shop.kinds(2))
+        for host in shop.world.hosts.values():
+            host.fence = first_fence(epoch) + 1000
+        before = shop.kinds(2).count("Asked")
+        with pytest.raises(LeaseLost, match="another driver has taken over"):
+            await driving
+        assert shop.kinds(2).count("Asked") <= before + 1  # one that was on its way already
+        assert shop.all_of(BLUE) <= shop.serving()  # nothing of stable was taken away
+
+    assert story(tell).unharmed()
+
+
+@pytest.mark.parametrize(("fence", "said"), [(50, "lost its memory"), (first_fence(3), "was replaced")])
+def test_nothing_is_opened_below_a_fence_that_hosts_remember(fence: int, said: str) -> None:
+    async def tell(shop: Shop) -> None:
+        for host in shop.world.hosts.values():
+            host.fence = fence
+        with pytest.raises(Refused, match=f"the home of shop {said}") as caught:
+            await shop.deploy("v1")
+        assert "celadon store adopt" in (caught.value.hint or "")
+
+    shop = story(tell, users=False)
+    assert shop.world.intent is None
+    assert lease_is_free(shop)

@@ -111,14 +111,19 @@ class DockerStage:
         """Push a version; returns its reference by digest."""
         return f"{self._image}@{self._images.publish(self.app, version, variant=variant)}"
 
-    async def celadon(self, *words: str, within: float = 300.0) -> Ran:
-        environ = os.environ | {
+    @property
+    def environ(self) -> dict[str, str]:
+        """What a deployer needs to be told."""
+        return {
             "LINODE_URL": self._api,
             "LINODE_TOKEN": self._token,
             "CELADON_SSH_CONFIG": str(self.lab.ssh_config),
             "CELADON_PACE": "lab",
             "SECRET_KEY": self.secret,
         }
+
+    async def celadon(self, *words: str, within: float = 300.0) -> Ran:
+        environ = os.environ | self.environ
         process = await asyncio.create_subprocess_exec(
             *self.lab.enter, sys.executable, "-m", "celadon", *words,
             cwd=self.project, env=environ,

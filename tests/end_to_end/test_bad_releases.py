@@ -1,10 +1,13 @@
 """Every way in which a release can be bad: stable keeps the traffic, the message says why, the next deploy works."""
 
+import asyncio
+import signal
 from pathlib import Path
 
 import pytest
 from tests.end_to_end.acts import done, load_on, page, play, stage_with, unharmed
 
+from celadon.cli.stage import Stage, ended
 from celadon.lab.broken import CASES
 
 pytestmark = pytest.mark.slow
@@ -27,10 +30,15 @@ def test_a_bad_release_goes_back_by_itself(name: str, tmp_path: Path) -> None:
         health = 'start_within = "20s"' if name in {"never-ready", "wrong-port"} else ""
         async with stage_with(tmp_path, health=health) as stage, load_on(stage, 50) as load:
             await stage.release("v2", case)
+            if name == "wrong-port":
+                checked = done(await stage.celadon("check", "v2"))
+                assert ":4999 and not on" in checked.out, checked.out
             ran = done(await stage.celadon("deploy", "v2", "--yes"), 3)
             assert "v1" in await page(stage)
             assert REASON[name] in ran.err + ran.out, ran.err[-3000:]
             await stage.release("v3")
+            if name == "crash-at-boot":
+                await tried_out(stage)
             done(await stage.celadon("deploy", "v3", "--yes"))
             assert "v3" in await page(stage)
             report = await load.stop()
@@ -54,3 +62,27 @@ def test_a_release_that_ignores_sigterm_is_stopped_all_the_same(tmp_path: Path) 
             unharmed(await load.stop())
 
     play(scene)
+
+
+async def tried_out(stage: Stage) -> None:
+    """`check v3` starts it beside the live colour and leaves nothing, also when it is stopped in the middle."""
+    checked = done(await stage.celadon("check", "v3", "--slow", "/slow?seconds=3"))
+    assert "✓ health" in checked.out, checked.out
+    assert "a request in flight at SIGTERM was answered: 200" in checked.out, checked.out
+    assert trials(stage) == []
+    process = await stage.start("check", "v3", "--slow", "/slow?seconds=30")
+    async with asyncio.timeout(60):
+        while not [path for path in trials(stage) if path.name == "process"]:  # noqa: ASYNC110 - as below
+            await asyncio.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    stopped = await ended(process, "celadon check", 60)
+    assert stopped.exit == 4, stopped.err
+    assert "Nothing was changed" in stopped.err
+    async with asyncio.timeout(60):
+        while trials(stage):  # noqa: ASYNC110 - another process's state has no event
+            await asyncio.sleep(0.05)
+
+
+def trials(stage: Stage) -> list[Path]:
+    """What any host of the stage has of a trial."""
+    return [path for folder in stage.folder.rglob("trials") for path in folder.rglob("*")]

@@ -47,6 +47,16 @@ def test_deploys_a_crash_and_both_rollbacks(
             for host in lab.hosts:
                 well_made(stage, host)
             async with stage.load(RATE) as load:
+                await load.mark("check")
+                stage.release("v2")
+                before = [everything(stage, host) for host in lab.hosts]
+                checked = done(await stage.celadon("check", "v2", "--slow", "/slow?seconds=2"))
+                assert "listens on 8000" in checked.out, checked.out
+                assert "a request in flight at SIGTERM was answered: 200" in checked.out, checked.out
+                assert stage.secret not in checked.out + checked.err
+                stage.release("v2-lost", "wrong_port")
+                assert "on 0.0.0.0:8001 and not on 8000" in done(await stage.celadon("check", "v2-lost")).out
+                assert [everything(stage, host) for host in lab.hosts] == before
                 await load.mark("deploy")
                 await deploy(stage, "v2")
                 assert modes(stage) == ("reject", "accept")

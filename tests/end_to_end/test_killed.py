@@ -1,30 +1,21 @@
 """kill -9 at every effect of a blue-green deploy, and the same command again elsewhere: the same end, nothing lost."""
 
-import asyncio
 import re
-import sys
 from pathlib import Path
 
 import pytest
-from tests.end_to_end.acts import done, load_on, nodes, page, play, stage_with, unharmed
+from tests.end_to_end.acts import done, killed_at, load_on, nodes, page, play, stage_with, unharmed
 
-from celadon.cli.stage import Ran, Stage, ended
+from celadon.cli.stage import Ran, Stage
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 WORDS = ("deploy", "--yes")
 SHARES = 2  # tests that share the effects out, so that two cores can work on them
 
 
 async def deploy_until(stage: Stage, version: str, count: int, when: str) -> Ran:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.end_to_end.killed", str(count), when, "deploy", version, "--yes",
-        cwd=stage.project,
-        env=stage.environ | {"PYTHONPATH": str(ROOT)},
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    return await ended(process, f"deploy {version}, killed {when} effect {count},", 180)
+    return await killed_at(stage, str(count), when, "deploy", version, "--yes")
 
 
 @pytest.mark.timeout(900)

@@ -34,6 +34,7 @@ class AppImages:
         variant: Variant = "good",
         env: Mapping[str, str] | None = None,
         stop_signal: str | None = None,
+        shell_form: bool = False,
     ) -> str:
         """Returns the digest: the image is `<registry>/<repository>@<digest>` for every listener of the registry."""
         store = self._registry.store
@@ -45,7 +46,9 @@ class AppImages:
             "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine),
             "os": "linux",
             "config": {
-                "Cmd": [program, "-u", "/app/app.py"],
+                "Cmd": ["/bin/sh", "-c", f"{program} -u /app/app.py; exit"]
+                if shell_form
+                else [program, "-u", "/app/app.py"],
                 "Env": ["PATH=/usr/local/bin:/usr/bin:/bin", f"VARIANT={variant}"]
                 + [f"{name}={value}" for name, value in sorted((env or {}).items())],
                 "WorkingDir": "/app",

@@ -46,10 +46,13 @@ def main() -> None:
     folder = Path(settings["folder"])
     sys.stdin.readline()
     become_a_machine(folder, settings["name"])
-    services = {start(command, settings["path"], folder / "log") for command in settings["services"]}
+    services = {start(command, settings["path"], folder / "log"): command for command in settings["services"]}
     while True:  # an init takes in every orphan, or containers' shims would stay as zombies
         pid, status = os.wait()
-        if pid in services:
+        command = services.pop(pid, None)
+        if command is not None and (folder / "restarts").exists():
+            services[start(command, settings["path"], folder / "log")] = command  # as systemd does
+        elif command is not None:
             sys.exit(f"a service of {settings['name']} ended: {status}")
 
 

@@ -15,6 +15,7 @@ from celadon.adapters.known_hosts import key_line
 from celadon.agent import wire
 
 GREETING = {"protocol": wire.PROTOCOL, "python": "3.11.2", "hostname": "h", "euid": 0}
+AT_HOME: dict[str, Any] = {"state": "here", "seat": {}, "told": None, "arriving": None, "fence": 0, "last_rollout": 0}
 ADDRESSES = ("127.0.0.1", "127.0.0.2")
 
 
@@ -125,8 +126,10 @@ class HostileHost:
                     return False
                 self.documents[args["name"]] = args["new"]
                 return True
-            case "rollouts" | "tail":
+            case "rollouts" | "tail" | "releases":
                 return []
+            case "home_facts":
+                return AT_HOME
             case "read_journal":
                 return {"events": [], "more": False}
             case _:

@@ -15,7 +15,7 @@ import pytest_asyncio
 from tests.security import homes
 from tests.security.corpus import ESCAPES, hostile, unsafe
 from tests.security.hostile_api import NODE, js
-from tests.security.hostile_host import Answer, Part, Session, looked
+from tests.security.hostile_host import AT_HOME, Answer, Part, Session, looked
 from tests.security.scene import MIB, Scene, scene
 
 from celadon.agent import wire
@@ -125,7 +125,7 @@ REPLIES: dict[str, bytes] = {
     "an endless error": b'{"error":{"kind":"refused","message":"' + b"x" * 3_000_000 + b'"}}',
     "endless details": b'{"error":{"kind":"refused","message":"m","details":[' + b'"a",' * 500_000 + b'"a"]}}',
 }
-READS = ("look", "read_document", "read_journal", "rollouts")
+READS = ("look", "read_document", "read_journal", "rollouts", "home_facts", "releases")
 
 
 @pytest.mark.parametrize("name", REPLIES)
@@ -331,6 +331,27 @@ async def test_a_lease_that_is_none(stage: Scene, lease: str) -> None:
         stage.unharmed(told, f"{verb}: {lease[:40]}")
     assert told.exit == 2
     assert "the lease that the home keeps makes no sense" in told.err
+
+
+HOMES: dict[str, dict[str, Any]] = {
+    "that is elsewhere, by a command": {"state": "moved", "seat": {"epoch": 9, "home": "x · celadon exec -- evil"}},
+    "that is in a folder above": {"state": "moved", "seat": {"epoch": 9, "home": "../../x"}},
+    "of an epoch that nobody counts": {"seat": {"epoch": 10**300}},
+    "that leads round and round": {"state": "moved", "seat": {"epoch": 9, "home": "127.0.0.2"}},
+    "in no state": {"state": "\x1b[2J"},
+    "behind a fence that nobody reaches": {"fence": 2**53},
+}
+
+
+@pytest.mark.parametrize("name", HOMES)
+async def test_a_home(stage: Scene, name: str) -> None:
+    stage.reset()
+    stage.host.says(home_facts=AT_HOME | HOMES[name])
+    for words in (["status"], ["history"], ["resume", "--json"], ["store", "adopt"]):
+        told = await stage.deployer.run(*words)
+        stage.unharmed(told, f"{words}: {name}")
+        assert not unsafe(told.out + told.err)
+        assert "exec -- evil" not in json.dumps(told.end.get("next")) if "--json" in words else True
 
 
 async def test_a_key_that_is_none(stage: Scene) -> None:

@@ -6,9 +6,10 @@ Faults are chances, drawn at each call. A driver can die at any call (`died`) an
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from celadon.core.errors import LeaseLost, NoAnswer, Unavailable
+from celadon.core.errors import LeaseLost, NoAnswer, Refused, Unavailable
 from celadon.core.evidence import Tally
 from celadon.core.intent import Hook, Rollout
 from celadon.core.observed import (
@@ -27,6 +28,8 @@ from celadon.core.secret import Secret
 from celadon.ports import CommandResult, Placement, WarmUp, World, Writ
 from tests.simulation.world import Host, Node, SimWorld
 
+SECRET = "hunter2-never-to-be-seen"
+
 
 @dataclass
 class Faults:
@@ -44,6 +47,12 @@ class Faults:
 class Guard:
     """Told of every effect as it reaches the world. The promises are one; this one says nothing."""
 
+    def send(self, driver: str) -> None: ...
+
+    def refused(self, what: str) -> None: ...
+
+    def wrote(self, rollout: int, event: bytes) -> None: ...
+
     def put(self, node: Node, mode: Mode, weight: int) -> None: ...
 
     def start(self, slot: Slot, release: ReleaseId, before: ReleaseId | None) -> None: ...
@@ -56,8 +65,9 @@ class Guard:
 class Ports:
     """Hosts, balancer, store, clock, verifier, commands and secrets of one driver."""
 
-    def __init__(self, world: SimWorld, *, faults: Faults | None = None, skew: float = 0.0) -> None:
+    def __init__(self, world: SimWorld, *, faults: Faults | None = None, skew: float = 0.0, name: str = "") -> None:
         self.world = world
+        self.name = name
         self.faults = faults if faults is not None else Faults()
         self.skew = skew
         self.guard = Guard()
@@ -89,6 +99,22 @@ class Ports:
             self.process.cancel()
         await asyncio.Event().wait()
 
+    def _chance(self, kind: str, likely: float) -> bool:
+        if not likely or self.world.random.random() >= likely:
+            return False
+        self.world.fault(kind)
+        return True
+
+    def _limited(self, kind: str) -> None:
+        """So many calls of a kind a minute; then 429."""
+        calls, now = self.world.calls[kind], self.world.now
+        while calls and calls[0] <= now - 60.0:
+            calls.popleft()
+        if len(calls) >= self.world.limits[kind]:
+            self.world.fault("limited")
+            raise Unavailable("429: too many requests")
+        calls.append(now)
+
     async def _travel(self, longest: float) -> None:
         chance = self.world.random.random()
         await asyncio.sleep(0.0 if chance < 0.4 else longest * chance)
@@ -96,28 +122,28 @@ class Ports:
             await asyncio.sleep(self.frozen_until - self.world.now)
 
     async def _before(self, what: str, *, effect: bool) -> None:
-        faults, chance = self.faults, self.world.random.random
+        faults = self.faults
         self.calls += 1
         if self.died:
-            await asyncio.Event().wait()
+            raise asyncio.CancelledError  # what a dead process still wants to tidy stays as it is
         await self._travel(0.1)
-        if faults.crash and chance() < faults.crash:
+        if self._chance("crash", faults.crash):
             await self._die(f"before {what}")
-        if effect and faults.refuse and chance() < faults.refuse:
+        if effect and self._chance("refuse", faults.refuse):
             raise Unavailable(f"{what}: try again")
 
     async def _after(self, what: str, *, effect: bool) -> None:
-        faults, chance = self.faults, self.world.random.random
+        faults = self.faults
         if effect:
             await self._travel(0.02)
-        if faults.crash and chance() < faults.crash:
+        if self._chance("crash", faults.crash):
             await self._die(f"after {what}")
-        if effect and faults.lost_answer and chance() < faults.lost_answer:
+        if effect and self._chance("lost_answer", faults.lost_answer):
             raise NoAnswer(f"{what}: no answer")
 
     def _reach(self, name: str) -> Host:
         host = self.world.hosts[name]
-        if not host.alive or self.world.random.random() < self.faults.host_silent:
+        if not host.alive or self._chance("host_silent", self.faults.host_silent):
             raise Unavailable(f"{name}: no answer")
         return host
 
@@ -157,7 +183,9 @@ class Ports:
             return SlotFacts(key=slot.key, open=0, opened=0)
         ready = self.world.is_ready(slot)
         expected = release is None or replica.release == release
-        known = not self.faults.uncounted or self.world.random.random() >= self.faults.uncounted
+        known = not self._chance("uncounted", self.faults.uncounted)
+        if probe and expected and ready:
+            replica.probed += 1
         answer = ProbeFacts(ready, 200 if ready else None, "" if ready else "refused", 0.01)
         return SlotFacts(
             key=slot.key,
@@ -181,6 +209,9 @@ class Ports:
     async def put_artifact(self, writ: Writ, release: Release) -> int:
         await self._before(f"artifact {writ.host}", effect=True)
         await asyncio.sleep(self.world.random.uniform(0, 20))
+        if self.world.no_artifact:
+            self.guard.refused(f"artifact {writ.host}")
+            raise Refused(f"{release.artifact}: there is no such image")
         self._writ(writ).artifacts.add(release.artifact)
         await self._after(f"artifact {writ.host}", effect=True)
         return 1
@@ -216,6 +247,8 @@ class Ports:
     async def warm_up(self, host: str, warm_up: WarmUp) -> None:
         await self._before(f"warm {warm_up.slot.key}", effect=True)
         self._reach(host)
+        if (replica := self.world.replica(warm_up.slot)) is not None:
+            replica.warm = True
         await self._after(f"warm {warm_up.slot.key}", effect=True)
 
     async def prune(self, writ: Writ, keep: frozenset[ReleaseId]) -> None:
@@ -233,6 +266,7 @@ class Ports:
 
     async def read(self) -> BalancerFacts:
         await self._before("read balancer", effect=False)
+        self._limited("list")
         self.world.lists += 1
         configs = tuple(
             ConfigFacts(
@@ -252,13 +286,14 @@ class Ports:
 
     def _facts(self, node: Node) -> NodeFacts:
         mode, weight, up = node.mode, node.weight, node.up
-        old, stale = node.before, self.faults.stale_read
-        if stale and old is not None and self.world.now < old[3] and self.world.random.random() < stale:
+        old = node.before
+        if old is not None and self.world.now < old[3] and self._chance("stale_read", self.faults.stale_read):
             mode, weight, up = old[:3]
         return NodeFacts(node.port, node.port, node.id, node.address, node.address, mode, weight, up)
 
     async def read_node(self, node: NodeFacts) -> NodeFacts | None:
         await self._before(f"read node {node.id}", effect=False)
+        self._limited("node")
         there = self.world.nodes.get(node.id)
         if there is None:
             return None
@@ -268,15 +303,21 @@ class Ports:
         return facts
 
     async def set_node(self, node: NodeFacts, mode: Mode, weight: int, deadline: Seconds) -> None:
-        world = self.world
+        world, sent_at = self.world, self.world.now
+        if not self.died and self.frozen_until <= sent_at:
+            self.guard.send(self.name)
         await self._before(f"put node {node.id} {mode.value}", effect=True)
-        there = world.nodes[node.id]
+        self._limited("node")
+        there = world.nodes.get(node.id)
+        if there is None:
+            raise Unavailable(f"node {node.id}: 404")
         there.calls += 1
         self.guard.put(there, mode, weight)
-        if self.faults.late_put and world.random.random() < self.faults.late_put:
-            asyncio.get_running_loop().call_later(world.random.uniform(0, deadline), world.apply, node.id, mode, weight)
+        if self._chance("late_put", self.faults.late_put):
+            later = partial(world.apply, node.id, mode, weight, sent_at=sent_at)
+            asyncio.get_running_loop().call_later(world.random.uniform(0, deadline), later)
             raise NoAnswer("no answer")
-        world.apply(node.id, mode, weight)
+        world.apply(node.id, mode, weight, sent_at=sent_at)
         await self._after(f"put node {node.id} {mode.value}", effect=True)
 
     async def add_node(self, config_id: int, label: str, address: str) -> None:
@@ -327,11 +368,16 @@ class Ports:
                     raise LeaseLost("store: another event has this number")
             else:
                 journal.append(event)
+                self.guard.wrote(rollout, event)
         await self._after("append", effect=True)
 
     async def rollouts(self) -> Sequence[int]:
         await self._home("rollouts")
         return sorted(self.world.journals)
+
+    async def read_adopted(self) -> bytes | None:
+        await self._home("read adopted")
+        return None
 
     # -- clock, verifier, commands, secrets ------------------------------------------------------
 
@@ -381,9 +427,9 @@ class Ports:
     async def run(self, command: Hook, rollout: Rollout, *, test: bool) -> CommandResult:
         await self._before(f"run {command.name}", effect=True)
         self.ran.append(command.name)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(self.world.slow if test else 1.0)
         await self._after(f"run {command.name}", effect=False)
         return CommandResult(ok=self.command_ok.get(command.name, True), lines=(f"{command.name} ran",))
 
     def values(self, release: Release) -> Mapping[str, Secret]:
-        return {}
+        return {name: Secret(SECRET) for name, _ in release.secrets}

@@ -1,55 +1,114 @@
 """What must never be seen in a simulated world, whatever goes wrong. A broken promise is a line in `world.broken`.
 
-Three kinds: looked at in every tick, at every effect as it reaches the world, and once when the story is over.
+PROMISES names them, each with its sentence from `docs/explanation/promises.md`. Three kinds of checks: in every
+tick, at every effect as it reaches the world, and when the rollout says that it is over.
 """
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
-from celadon.core.intent import Intent
+from celadon.core.intent import Rollout
 from celadon.core.observed import Mode
 from celadon.core.release import Colour, ReleaseId, Slot
+from celadon.core.strategy import Approve
 from celadon.drive.driver import decode_intent
-from tests.simulation.ports import Guard
+from celadon.drive.lease import decode as decode_lease
+from tests.simulation.ports import SECRET, Guard
 from tests.simulation.world import Node, SimWorld
+
+PROMISES = {
+    "no_request_lost": "No request fails by what Celadon does.",
+    "serving_floor": "As many nodes serve as served when the rollout opened, at most the candidate's slots.",
+    "no_weight_before_probed": "No node gets traffic before its replica was probed and warmed up.",
+    "gates": "No traffic moves past a failed test, a gate that waits for a person, or a pause.",
+    "hooks": "The operator's hooks run at their moments, and a person says what became of one that was interrupted.",
+    "no_signal": "No replica is signalled while it can still receive requests.",
+    "commit_point": "Before the commit point stable is not stopped; after it nothing removes the candidate "
+    "before stable serves.",
+    "confirmed": "The commit point is written down only when all traffic really is on the candidate.",
+    "same_end": "Crash anywhere and run again: the same end, and nothing is left over.",
+    "truth": "What is said at the end is what serves.",
+    "balancer_overrules": "The balancer overrules the journal: what others changed is seen and put right.",
+    "one_driver": "Of two drivers one acts, and the late one is refused or healed.",
+    "two_releases": "At most two releases serve.",
+    "deadlines": "Every wait has a deadline and a result: once faults stop, every rollout ends.",
+    "going_back": "Going back is possible until stable is signalled, asks nothing and passes no gate.",
+    "recovery": "While stable could serve, users are not left with a dead or failing candidate.",
+    "missing_data": "Missing data is never success: what cannot be counted is drained to the deadline.",
+    "good_release": "A good release is deployed when nothing goes wrong.",
+    "kept": "What a rollback needs is not removed; what none needs is.",
+    "few_calls": "A deploy's calls to the API do not grow with how long it waits.",
+    "secrets": "Secrets are written down nowhere.",
+    "terraform": "A rollout makes and removes no node: `terraform plan` shows no change.",
+    "idempotent": "Running a finished deploy again changes nothing, and another one is refused while it is open.",
+}
 
 CALLS = 30  # reads and changes of one node in a rollout in which nothing goes wrong
 LISTS = 20
 HEARD = 10.0  # seconds after which a living driver has heard what people asked for, also when its home answers late
+LATE = 30.0  # seconds after the deadline of the way forward
+REFUSED = 1  # of one action, for good
+HARM = 150.0  # seconds under a driver that hears everything, after which users are with what works
 
 
 class Promises(Guard):
     """One rollout's promises: blue is stable (or nothing, at first), green the candidate."""
 
-    def __init__(self, world: SimWorld, intent: Intent) -> None:
+    def __init__(self, world: SimWorld, rollout: Rollout) -> None:
         self.world = world
-        rollout = intent.rollout
+        self.rollout = rollout
+        self.number = rollout.number
         self.first = rollout.stable_colour is None
         self.allowed = {rollout.candidate.id} | ({rollout.stable.id} if rollout.stable is not None else set())
         self.candidate = rollout.candidate.id
-        self.green = {slot.node_address for slot in world.slots[Colour.GREEN]}
+        self.green = {slot.node_address for slot in rollout.slots[rollout.candidate_colour]}
+        self.first_green = rollout.candidate_slots[0].node_address
         self.kept = frozenset(self.allowed)
-        self.unmanaged = rollout.unmanaged
         self.floor = rollout.floor
+        self.nodes = frozenset(world.nodes)
         self.frozen = False  # a process that sleeps hears nothing
+        self.driven = 0  # drivers that live and hear
         self.asked_back_at: float | None = None
         self.paused_at: float | None = None
-        self.edited_at: float | None = None
         self.held = False
         self.tested = not rollout.tests
         self.raised = False  # a candidate node was asked to accept
         self.committed = False
         self.retiring_at: float | None = None
-        self._read = 0
+        self.returning = False
+        self.finished: str | None = None
+        self.finished_at: float | None = None
+        self.harmed_for: dict[int, float] = {}
+        self.up_seen: set[int] = set()  # ports on which the balancer called the first candidate UP since it was raised
+        self.events = 0
+        self.puts = 0
+        self.opened_at = 0.0
+        self.settled = False  # a person said so of every hook
+        self.ran: set[str] = set()
+        self.test_failed = False
+        self.refusals: Counter[str] = Counter()
+        self._ticked_at = world.now if world._loop is not None else 0.0
         world.watchers.append(self.tick)
+
+    def broke(self, promise: str, what: str = "") -> None:
+        assert promise in PROMISES, promise
+        self.world.broke(promise, what)
 
     # -- in every tick -----------------------------------------------------------------------------
 
     def tick(self) -> None:
-        self._read_journal()
+        world = self.world
+        for port in world.ports:
+            if port not in self.up_seen and any(n.address == self.first_green for n in world.takers(port)):
+                self.up_seen.add(port)
         if not self.first:
             self._serving_floor()
-        if strangers := self.world.served.keys() - self.allowed:
-            self.world.broke(f"at most two releases serve: {strangers}")
+            self._recovery()
+        if strangers := world.served.keys() - self.allowed:
+            self.broke("two_releases", str(strangers))
             self.allowed |= strangers
 
     def _serving_floor(self) -> None:
@@ -64,53 +123,171 @@ class Promises(Guard):
             takers = world.takers(port)
             well = sum(world.is_ready(world.by_address[node.address]) for node in takers)
             if well < self.floor[port] or any(node.applied is not Mode.ACCEPT for node in takers):
-                world.broke(f"serving floor: {well} of {self.floor[port]} on port {port}")
+                self.broke("serving_floor", f"{well} of {self.floor[port]} on port {port}")
                 world.excused = "said once"
 
-    def _read_journal(self) -> None:
-        journal = self.world.journals.get(1, [])
-        for raw in journal[self._read :]:
-            event = msgspec.json.decode(raw)
-            kind = event["type"]
-            if kind == "Asked" and event["address"] in self.green and not self.raised:
-                self._first_traffic()
-            elif kind == "CommandFinished" and event["kind"] == "test":
-                self.tested = event["ok"]
-            elif kind == "Committed":
-                self.committed = True
-            elif kind == "Retiring" and self.retiring_at is None:
-                self.retiring_at = self.world.now
-        self._read = len(journal)
+    def _recovery(self) -> None:
+        """Nobody UP, or dead candidates alone: not for long while a replica of stable could serve."""
+        world, now = self.world, self.world.now
+        since, self._ticked_at = now - self._ticked_at, now
+        if self.retiring_at is not None or self.finished or self.frozen or world.home_lost or not self.driven:
+            return
+        if not all(world.is_ready(slot) and self._is_listed(slot) for slot in world.slots[Colour.BLUE]):
+            return
+        for port in world.ports:
+            takers = world.takers(port)
+            bad = all(node.address in self.green and not self._works(node) for node in takers)
+            self.harmed_for[port] = self.harmed_for.get(port, 0.0) + since if bad else 0.0
+            if self.harmed_for[port] > HARM:
+                self.broke("recovery", f"port {port}: for {HARM:.0f} s")
+                self.harmed_for[port] = -1e9
+
+    def _works(self, node: Node) -> bool:
+        behaviour = self.world.behaviours.get(self.candidate)
+        failing = behaviour is not None and behaviour.fails > 0
+        return self.world.is_ready(self.world.by_address[node.address]) and not failing
+
+    def wrote(self, rollout: int, event: bytes) -> None:
+        """At the very moment at which it is in the journal."""
+        if rollout == self.number:
+            self.events += 1
+            self._event(msgspec.json.decode(event))
+
+    def _event(self, event: dict[str, Any]) -> None:
+        by_kind = {
+            "Opened": self._opened,
+            "Driving": lambda _event: self.harmed_for.clear(),  # each driver has its own time to see it
+            "Asked": self._asked,
+            "CommandStarted": self._command_started,
+            "CommandFinished": self._command_finished,
+            "Committed": self._committed,
+            "Returning": self._returning,
+            "Retiring": self._retiring,
+            "Finished": self._finished,
+        }
+        kind = event["type"]
+        if self.finished is not None and kind in {"Asked", "Started", "Stopped", "Warmed", "Committed"}:
+            self.broke("idempotent", f"{kind} after the end")
+        if kind in by_kind:
+            by_kind[kind](event)
+
+    def _opened(self, _event: dict[str, Any]) -> None:
+        self.opened_at = self.world.now
+
+    def _asked(self, event: dict[str, Any]) -> None:
+        if event["address"] in self.green and not self.raised:
+            self._first_traffic()
+
+    def _command_started(self, event: dict[str, Any]) -> None:
+        if event["kind"] == "test" and self.test_failed:
+            self.broke("gates", "a failed test is run again")
+        if self.returning and event["name"] != "after_rollback":
+            self.broke("going_back", f"passed the gate {event['name']}")
+        if event["kind"] == "hook" and event["name"] in self.ran:
+            self.broke("hooks", f"{event['name']} runs again")
+
+    def _command_finished(self, event: dict[str, Any]) -> None:
+        if event["kind"] == "test":
+            self.tested, self.test_failed = event["ok"], not event["ok"]
+        else:
+            self.ran.add(event["name"])
+
+    def _committed(self, _event: dict[str, Any]) -> None:
+        self.committed = True
+        self._all_on_candidate()
+        late = self.world.now - self.opened_at - self.rollout.timing.deadline
+        gates = any(isinstance(step, Approve) for step in self.rollout.steps)
+        if late > LATE and not gates and not self.crashed and not self.world.faults["pause"]:
+            self.broke("deadlines", f"committed {late:.0f} s after the deadline of the way forward")
+
+    def _returning(self, _event: dict[str, Any]) -> None:
+        self.returning = True
+
+    def _retiring(self, _event: dict[str, Any]) -> None:
+        self.retiring_at = self.world.now if self.retiring_at is None else self.retiring_at
+        if self.returning:
+            self.broke("going_back", "stable retires on the way back to it")
+
+    def _finished(self, event: dict[str, Any]) -> None:
+        if self.finished is not None:
+            return
+        self.finished, self.finished_at = event["result"], self.world.now
+        self._right_colour_serves(event["result"])
+        self._hooks_ran(event["result"])
+
+    def _hooks_ran(self, result: str) -> None:
+        if not self.rollout.hooks or self.settled:
+            return
+        wanted = {"before_prepare", "before_shift", "after_commit", "after_finish"} if result == "done" else set()
+        if missing := wanted - self.ran:
+            self.broke("hooks", f"{result}, and {sorted(missing)} did not run")
+        if result == "rolled_back" and "after_rollback" not in self.ran and not self.crashed:
+            self.broke("hooks", "rolled back, and after_rollback did not run")
+
+    def refused(self, what: str) -> None:
+        self.refusals[what] += 1
+        if self.refusals[what] > REFUSED and not self.crashed:
+            self.broke("deadlines", f"tried again what was refused for good: {what}")
+
+    @property
+    def crashed(self) -> bool:
+        return bool(self.world.faults["crash"] or self.world.faults["home"] or self.world.faults["freeze"])
+
+    def _all_on_candidate(self) -> None:
+        """As the data plane has it; what somebody changed or a host that died a moment ago cannot be known."""
+        world = self.world
+        for node in world.nodes.values():
+            twins = [n for n in world.nodes.values() if (n.port, n.address) == (node.port, node.address)]
+            if len(twins) > 1 and world.now > world.edited_at.get(node.port, -1e9) + 60.0:
+                self.broke("confirmed", f"port {node.port} has {len(twins)} nodes for {node.address} at the commit")
+            if node.id not in self.nodes or world.now < world.edited_at.get(node.port, -1e9) + 30.0:
+                continue
+            wanted = Mode.ACCEPT if node.address in self.green else Mode.REJECT
+            if node.applied is not wanted:
+                self.broke("confirmed", f"node {node.id} is {node.applied.value} at the commit")
 
     # -- at every effect ---------------------------------------------------------------------------
 
+    def send(self, driver: str) -> None:
+        lease = decode_lease(self.world.lease)
+        if driver and lease is not None and lease.holder != driver:
+            self.broke("one_driver", f"{driver} changes the balancer, and {lease.holder or 'nobody'} has the lease")
+
     def put(self, node: Node, mode: Mode, weight: int) -> None:
+        self.puts += 1
+        self._still_open(f"node {node.id} is asked to {mode.value}")
         if node.address not in self.green:
             return
         if mode is Mode.ACCEPT:
             self._raise_candidate(node)
         elif self._serves(node) and self.committed and not self._stable_serves(node.port):
-            self.world.broke(f"commit point: candidate's node {node.id} is taken out and stable does not serve")
+            self.broke("commit_point", f"candidate's node {node.id} is taken out and stable does not serve")
 
     def _raise_candidate(self, node: Node) -> None:
         world = self.world
         slot = world.by_address[node.address]
         replica = world.hosts[slot.host].replicas.get(slot.key)
-        if replica is None or (replica.release != self.candidate):
+        if replica is None or replica.release != self.candidate:
             if not world.excused:
-                world.broke(f"no weight before probed: there is nothing in {slot.key}")
-        elif replica.ready_at > world.now and not replica.restarts:
-            world.broke(f"no weight before probed: {slot.key} is not ready")
+                self.broke("no_weight_before_probed", f"there is nothing in {slot.key}")
+        elif replica.probed < self.rollout.health.passes and not replica.restarts and not world.excused:
+            self.broke("no_weight_before_probed", f"{slot.key} passed {replica.probed} probes")
+        elif not replica.warm and not replica.restarts and not world.excused:
+            self.broke("no_weight_before_probed", f"{slot.key} is cold")
+        if node.address != self.first_green and node.port not in self.up_seen:
+            self.broke("no_weight_before_probed", f"{slot.key} before port {node.port} called the first one UP")
 
     def _first_traffic(self) -> None:
         """Asked for the first time in this rollout: no gate was passed over."""
         self.raised = True
         if self.held:
-            self.world.broke("traffic moved while a person held it")
+            self.broke("gates", "traffic moved while a person held it")
         if not self.tested:
-            self.world.broke("traffic moved before the tests had passed")
+            self.broke("gates", "traffic moved before the tests had passed")
+        if self.rollout.hook("before_shift") is not None and "before_shift" not in self.ran and not self.settled:
+            self.broke("hooks", "traffic moved before before_shift had run")
         if self.paused_at is not None and self.world.now > self.paused_at + HEARD and not self.frozen:
-            self.world.broke("traffic moved while paused")
+            self.broke("gates", "traffic moved while paused")
 
     def _serves(self, node: Node) -> bool:
         return (
@@ -123,21 +300,29 @@ class Promises(Guard):
         slots = self.world.by_address
         return any(n.applied is not Mode.REJECT and n.up and self.world.is_ready(slots[n.address]) for n in stable)
 
+    def _still_open(self, what: str) -> None:
+        if self.finished is not None and not self.frozen:
+            self.broke("same_end", f"after the end: {what}")
+
     def start(self, slot: Slot, release: ReleaseId, before: ReleaseId | None) -> None:
+        self._still_open(f"{slot.key} is started")
         if release != self.candidate:
-            self.world.broke(f"started {release} in {slot.key}")
+            self.broke("same_end", f"started {release} in {slot.key}")
         if before is not None and self.world.can_receive(slot):
-            self.world.broke(f"started {release} over {before}, which could receive requests")
+            self.broke("no_signal", f"started {release} over {before}, which could receive requests")
 
     def stop(self, slot: Slot) -> None:
+        self._still_open(f"{slot.key} is stopped")
         if self.world.can_receive(slot):
-            self.world.broke(f"no signal to a replica that can still receive requests: {slot.key}")
+            self.broke("no_signal", slot.key)
         if slot.node_address not in self.green and not self.committed:
-            self.world.broke(f"stable is signalled before the commit point: {slot.key}")
+            self.broke("commit_point", f"stable is signalled before it: {slot.key}")
+        if slot.node_address not in self.green and self.returning:
+            self.broke("going_back", f"stable is signalled on the way back to it: {slot.key}")
 
     def prune(self, host: str, keep: frozenset[ReleaseId]) -> None:
         if not self.kept <= keep:
-            self.world.broke(f"prune on {host} removes what a rollback needs")
+            self.broke("kept", f"prune on {host}")
 
     # -- at the end --------------------------------------------------------------------------------
 
@@ -145,56 +330,85 @@ class Promises(Guard):
         """`bad`: the candidate answers with errors often enough that nobody can overlook it."""
         world = self.world
         if world.lost:
-            world.broke(f"{len(world.lost)} requests lost, first: {world.lost[0]}")
+            self.broke("no_request_lost", f"{len(world.lost)} lost, first: {world.lost[0]}")
         if world.cut:
-            world.broke(f"{world.cut} requests cut before the drain deadline")
+            self.broke("missing_data", f"{world.cut} requests cut before the drain deadline")
+        if any(SECRET.encode() in raw for raw in self._written()):
+            self.broke("secrets")
         if result == "halted" and self._stable_is_dead():
             return  # neither colour can serve: a person must act, and was told so
-        if result not in {"done", "rolled_back", "failed"}:
-            world.broke(f"it did not end: {result}")
-            return
-        if result == "failed" and not self.first:
-            world.broke("failed, yet there was a stable to go back to")
-        stored = decode_intent(world.intent)
-        if stored is not None and stored.requests.go_back and result == "done" and self._could_go_back():
-            world.broke("going back was asked for, and it went on")
+        if result == "homeless" or (result == "refused" and not self.events):
+            return  # nothing more can be decided, or nothing was opened
+        self._right_end(result)
         if bad and result == "done":
-            world.broke("a candidate that fails was kept")
-        self._right_colour_serves(result)
+            self.broke("recovery", "a candidate that fails was kept")
+
+    def _right_end(self, result: str) -> None:
+        if result not in {"done", "rolled_back", "failed"}:
+            self.broke("deadlines", f"it did not end: {result}")
+            return
+        if self.finished is not None and self.finished != result:
+            self.broke("truth", f"the journal says {self.finished}, the intent {result}")
+        if result == "failed" and not self.first:
+            self.broke("same_end", "failed, yet there was a stable to go back to")
+        stored = decode_intent(self.world.intent)
+        if stored is not None and stored.requests.go_back and result == "done" and self._could_go_back():
+            self.broke("going_back", "it was asked for, and it went on")
 
     def after_calm(self, result: str) -> None:
         """Nothing went wrong: the release is deployed, and a node cost a bounded number of calls."""
         world = self.world
         if result != "done":
-            world.broke(f"{result}, in a world in which nothing goes wrong")
+            self.broke("good_release", result)
+        slots = (*self.rollout.candidate_slots, *self.rollout.stable_slots)
+        if dirty := [slot.host for slot in slots if "ancient" in world.hosts[slot.host].settings]:
+            self.broke("kept", f"what no rollback needs is still on {dirty}")
         most = max(node.calls for node in world.nodes.values())
         if most > CALLS:
-            world.broke(f"{most} calls for one node")
+            self.broke("few_calls", f"{most} for one node")
         if world.lists > LISTS:
-            world.broke(f"{world.lists} reads of the whole balancer")
+            self.broke("few_calls", f"{world.lists} reads of the whole balancer")
+
+    def _written(self) -> Iterator[bytes]:
+        yield from (raw for journal in self.world.journals.values() for raw in journal)
+        yield from (raw for raw in (self.world.intent, self.world.lease) if raw is not None)
 
     def _could_go_back(self) -> bool:
-        asked, retiring = self.asked_back_at, self.retiring_at
+        asked = self.asked_back_at
+        retiring = self.retiring_at if self.retiring_at is not None else self.finished_at
         return (
             not self.frozen and asked is not None and (retiring is None or asked + HEARD < retiring) and not self.first
         )
 
     def _stable_is_dead(self) -> bool:
-        return not any(self.world.is_ready(slot) for slot in self.world.slots[Colour.BLUE])
+        """Or somebody deleted its nodes: nothing can bring it back."""
+        return not any(self.world.is_ready(slot) and self._is_listed(slot) for slot in self.world.slots[Colour.BLUE])
+
+    def _is_listed(self, slot: Slot) -> bool:
+        ports = {node.port for node in self.world.nodes.values() if node.address == slot.node_address}
+        return ports >= set(self.world.ports)
 
     def _right_colour_serves(self, result: str) -> None:
+        """Looked at when the journal says that it is over: what comes later is another story."""
         world = self.world
         winner = {"done": Colour.GREEN, "rolled_back": Colour.BLUE}.get(result)
-        serving = {(n.port, n.address) for n in world.nodes.values() if n.mode is Mode.ACCEPT}
-        slots = world.slots[winner] if winner is not None else ()
-        wanted = {(port, slot.node_address) for slot in slots for port in world.ports}
-        if winner is Colour.BLUE and self.first:
-            wanted = set()
-        edited_late = self.edited_at is not None and self.edited_at > world.now - HEARD
-        if serving != wanted and not edited_late:
-            world.broke(f"{result}, yet {sorted(serving)} serve")
-        loser = {key for colour in Colour if colour is not winner for key in (s.key for s in world.slots[colour])}
+        serving = {(n.port, n.address) for n in world.nodes.values() if n.mode is Mode.ACCEPT and n.id in self.nodes}
+        slots = world.slots[winner] if winner is not None and not (winner is Colour.BLUE and self.first) else ()
+        addresses = {slot.node_address for slot in slots}
+        there = {(n.port, n.address) for n in world.nodes.values() if n.id in self.nodes}
+        wanted = {(port, address) for port, address in there if address in addresses}
+        stored = decode_intent(world.intent)
+        if winner is Colour.BLUE and stored is not None and stored.rollout.number == self.number:
+            back_to = stored.rollout.baseline  # as it was when it opened, whatever had been changed before
+            wanted = {(n.port, n.address) for n in world.nodes.values() if n.id in back_to and not self.first}
+        edited = max(world.edited_at.values(), default=-1e9)
+        if serving != wanted and edited < world.now - HEARD:
+            promise = "truth" if not world.edited_at else "balancer_overrules"
+            self.broke(promise, f"{result}, yet {sorted(serving)} serve")
+        losers = {slot.key for colour in Colour if colour is not winner for slot in world.slots[colour]}
         for host in world.hosts.values():
             for key, replica in host.replicas.items():
-                if host.alive and key in loser and replica.release in self.kept and host.boots == 1:
-                    world.broke(f"{result}, yet {replica.release} still runs in {key}")
+                if host.alive and key in losers and replica.release in self.kept and host.boots == 1:
+                    self.broke("same_end", f"{result}, yet {replica.release} still runs in {key}")
+        if not world.edited_at and self.nodes != frozenset(world.nodes):
+            self.broke("terraform", f"nodes {sorted(self.nodes ^ frozenset(world.nodes))}")

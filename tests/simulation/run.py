@@ -1,7 +1,8 @@
 """Tell many stories, or one of them in full.
 
-python -m tests.simulation.run --seeds 0 1000
-python -m tests.simulation.run --seed 145 --trace
+python -m tests.simulation.run --seeds 0 1000 [--coverage]
+python -m tests.simulation.run --seed 145 --trace [--shrink]
+python -m tests.simulation.run --wide 200000 --out FILE
 """
 
 import argparse
@@ -9,11 +10,18 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
+from tests.simulation.coverage import Coverage
 from tests.simulation.ports import Faults
-from tests.simulation.story import Setting, draw, tell
+from tests.simulation.settings import Setting, draw
+from tests.simulation.story import tell
+from tests.simulation.wide import run_wide, told
 from tests.simulation.world import Behaviour
+
+say = print  # what this is for
 
 
 def shrink(setting: Setting) -> Setting:
@@ -47,13 +55,23 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", nargs=2, type=int, metavar=("FROM", "TO"))
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--trace", action="store_true")
-    parser.add_argument("--shrink", action="store_true")
+    parser.add_argument("--trace", action="store_true", help="what was decided and why, and what the world did")
+    parser.add_argument("--shrink", action="store_true", help="a failing world first made as simple as it can be")
+    parser.add_argument("--coverage", action="store_true", help="which rules decided, and under which faults")
+    parser.add_argument("--wide", type=int, metavar="WORLDS", help="many, over all cores; resumes --out")
+    parser.add_argument("--out", type=Path, default=Path("simulation.json"))
+    parser.add_argument("--cores", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="the first seed of --wide")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop --wide then, to go on another time")
     wanted = parser.parse_args()
+    if wanted.wide:
+        record = run_wide(wanted.wide, wanted.out, first=wanted.first, cores=wanted.cores, seconds=wanted.seconds)
+        say(told(record))
+        return bool(record.broken)
     if wanted.seed is not None:
         return one(wanted.seed, trace=wanted.trace, smaller=wanted.shrink)
     first, last = wanted.seeds or (0, 200)
-    return many(first, last)
+    return many(first, last, covered=wanted.coverage)
 
 
 def one(seed: int, *, trace: bool, smaller: bool) -> int:
@@ -61,23 +79,28 @@ def one(seed: int, *, trace: bool, smaller: bool) -> int:
     if smaller and tell(setting).broken:
         setting = shrink(setting)
     outcome = tell(setting, trace=trace)
-    print("\n".join(line[:600] for line in outcome.trace))  # noqa: T201 - what it is for
-    print(setting, outcome.result, *outcome.broken, sep="\n")  # noqa: T201 - what it is for
+    say("\n".join(line[:600] for line in outcome.trace))
+    say(setting, outcome.result, *outcome.broken, sep="\n")
     return bool(outcome.broken)
 
 
-def many(first: int, last: int) -> int:
+def many(first: int, last: int, *, covered: bool) -> int:
+    """Failures are shrunk before they are printed."""
     began, failed, results, drivers = time.process_time(), 0, Counter[str](), 0
-    for seed in range(first, last):
-        outcome = tell(draw(seed))
-        results[outcome.result] += 1
-        drivers += outcome.drivers
-        if outcome.broken:
-            failed += 1
-            print(f"seed {seed}: {outcome.broken[:3]}", flush=True)  # noqa: T201 - what it is for
+    coverage = Coverage()
+    with coverage.watching() if covered else nullcontext():
+        for seed in range(first, last):
+            outcome = tell(draw(seed), coverage=coverage if covered else None)
+            results[outcome.result] += 1
+            drivers += outcome.drivers
+            if outcome.broken:
+                failed += 1
+                say(f"seed {seed}: {outcome.broken[:3]}\n  in its simplest world: {shrink(draw(seed))}", flush=True)
     seconds = time.process_time() - began
     rate = (last - first) / seconds
-    print(f"{last - first} worlds, {failed} broken, {dict(results)}, {drivers} drivers, {rate:.1f} worlds/s")  # noqa: T201 - what it is for
+    say(f"{last - first} worlds, {failed} broken, {dict(results)}, {drivers} drivers, {rate:.1f} worlds/s")
+    if covered:
+        say(coverage.table())
     return bool(failed)
 
 

@@ -1,25 +1,31 @@
 """One simulated rollout from opening to end: through as many drivers as it takes, and through what befalls them."""
 
 import asyncio
-import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
+from functools import partial
 
 import msgspec
 
+from celadon.core.action import Finish, Halt
 from celadon.core.errors import CeladonError
-from celadon.core.intent import Health, Hook, Intent, Requests, Rollout, Timing, Verify
+from celadon.core.intent import Health, Hook, HookMoment, Intent, Requests, Rollout, Timing, Verify
 from celadon.core.observed import Mode, Probe
 from celadon.core.release import Colour, Release
 from celadon.core.scene import Observed
 from celadon.core.strategy import blue_green
+from celadon.core.wanted import Options, Wanted
+from celadon.drive.app import App
 from celadon.drive.driver import Driver, decode_intent
 from celadon.drive.lease import Lease
-from tests.simulation.ports import Faults, Ports
+from tests.simulation.coverage import Coverage
+from tests.simulation.ports import Faults, Guard, Ports
 from tests.simulation.promises import Promises
+from tests.simulation.settings import Beginning, Happening, Setting, draw
 from tests.simulation.virtual import run
-from tests.simulation.world import RATE, Behaviour, SimWorld
+from tests.simulation.world import RATE, SimWorld
+
+__all__ = ["Outcome", "Setting", "draw", "tell"]
 
 TIMING = Timing(
     settle=10.0,
@@ -35,56 +41,17 @@ TIMING = Timing(
     fresh=8.0,
 )
 
+SECRETS = (("DATABASE_URL", "fingerprint"),)
 OLD = Release(app="shop", version="v1", artifact="r/shop@sha256:old", runtime="docker")
-NEW = Release(app="shop", version="v2", artifact="r/shop@sha256:new", runtime="docker")
+NEW = Release(app="shop", version="v2", artifact="r/shop@sha256:new", runtime="docker", secrets=SECRETS)
 LEFT = Release(app="shop", version="v0", artifact="r/shop@sha256:left", runtime="docker")
-FOREVER = 40_000.0  # seconds after which a story that has not ended never will
-HALTS = 6  # times that the same command is run again after a driver said that it is stuck
-
-Event = Literal["host", "edit", "home", "freeze", "go_back", "pause", "promote"]
-
-
-@dataclass
-class Happening:
-    """Something that befalls the world at a moment of the story."""
-
-    at: float
-    kind: Event
-    index: int = 0  # which host, or node
-    colour: Colour = Colour.BLUE
-    back_after: float | None = None  # None: never
-    empty: bool = False
-
-
-@dataclass
-class Setting:
-    """One world, drawn from a seed."""
-
-    seed: int
-    colours: int = 2
-    ports: int = 1
-    lag: float = 2.0
-    shared: bool = False
-    first: bool = False
-    unmanaged: bool = False
-    leftover: bool = False
-    unchecked_backups: bool = False
-    hold: bool = False
-    tests: bool = False
-    candidate: Behaviour = field(default_factory=Behaviour)
-    faults: Faults = field(default_factory=Faults)
-    happenings: tuple[Happening, ...] = ()
-    drivers: int = 1
-    skew: float = 0.0
-
-    @property
-    def calm(self) -> bool:
-        """Nothing goes wrong here: a good release is deployed, with few calls."""
-        return (
-            self.faults == Faults()
-            and self.candidate == Behaviour()
-            and all(h.kind == "promote" for h in self.happenings)
-        )
+OTHER = Release(app="shop", version="v3", artifact="r/shop@sha256:other", runtime="docker")
+ANCIENT = "ancient"  # the settings of a release that no rollback needs
+CALM_AT = 1000.0  # seconds into a story at which faults stop
+PATIENCE = CALM_AT + 4.0 * TIMING.deadline  # once faults stop: going on, going back, and being stuck twice
+HALTS = 1  # times that the same command is run again after a driver said that it is stuck
+REFUSALS = 8  # and after opening was refused
+MOMENTS: tuple[HookMoment, ...] = ("before_prepare", "before_shift", "after_commit", "after_finish", "after_rollback")
 
 
 @dataclass
@@ -93,6 +60,7 @@ class Outcome:
     world: SimWorld
     promises: Promises
     drivers: int
+    decisions: int
     seconds: float
     trace: list[str]
 
@@ -101,103 +69,52 @@ class Outcome:
         return self.world.broken
 
 
-def draw(seed: int) -> Setting:
-    chance = random.Random(seed)
-    good = [Behaviour()] * 5
-    bad = [Behaviour(ready_after=1e9), Behaviour(dies_after=5.0), Behaviour(dies_after=60.0), Behaviour(fails=0.3)]
-    faults = Faults(
-        crash=chance.choice([0.0, 0.001, 0.005, 0.02]),
-        refuse=chance.choice([0.0, 0.0, 0.1]),
-        lost_answer=chance.choice([0.0, 0.1, 0.3]),
-        host_silent=chance.choice([0.0, 0.0, 0.05]),
-        stale_read=chance.choice([0.0, 0.3]),
-        late_put=chance.choice([0.0, 0.1]),
-        uncounted=chance.choice([0.0, 0.0, 0.0, 0.2]),
-    )
-    colours = chance.choice([1, 2, 3])
-    hold = chance.random() < 0.1
-    setting = Setting(
-        seed=seed,
-        colours=colours,
-        ports=chance.choice([1, 1, 2]),
-        lag=chance.choice([0.0, 2.0, 9.0]),
-        shared=chance.random() < 0.3,
-        first=chance.random() < 0.15,
-        unmanaged=chance.random() < 0.1,
-        leftover=chance.random() < 0.1,
-        unchecked_backups=chance.random() < 0.5,
-        hold=hold,
-        tests=chance.random() < 0.1,
-        candidate=chance.choice([*good, *bad, Behaviour(ready_after=20.0)]),
-        faults=faults,
-        happenings=tuple(_befall(chance, colours, hold=hold)),
-        drivers=chance.choice([1, 1, 2]),
-        skew=chance.choice([0.0, 0.0, 3600.0, -3600.0]),
-    )
-    if chance.random() < 0.1:
-        promote = tuple(h for h in setting.happenings if h.kind == "promote")
-        return replace(setting, faults=Faults(), candidate=Behaviour(), happenings=promote)
-    return setting
-
-
-def _befall(chance: random.Random, colours: int, *, hold: bool) -> list[Happening]:
-    happenings = []
-    if chance.random() < 0.33:
-        happenings.append(Happening(chance.uniform(0, 150), "go_back"))
-    if chance.random() < 0.15:
-        back = chance.choice([None, 20.0, 90.0])
-        colour, empty = chance.choice(list(Colour)), chance.random() < 0.5
-        index, at = chance.randrange(colours), chance.uniform(0, 150)
-        happenings.append(Happening(at, "host", index=index, colour=colour, back_after=back, empty=empty))
-    if chance.random() < 0.1:
-        happenings.append(Happening(chance.uniform(0, 150), "edit", index=chance.randrange(colours)))
-    if chance.random() < 0.1:
-        happenings.append(Happening(chance.uniform(0, 150), "home", back_after=chance.choice([5.0, 25.0, 100.0])))
-    if chance.random() < 0.1:
-        happenings.append(Happening(chance.uniform(0, 150), "freeze", back_after=chance.uniform(5.0, 100.0)))
-    if chance.random() < 0.1:
-        happenings.append(Happening(chance.uniform(0, 100), "pause", back_after=chance.uniform(5.0, 200.0)))
-    if hold:
-        happenings.append(Happening(chance.uniform(0, 1200), "promote"))
-    return happenings
-
-
-def tell(setting: Setting, *, trace: bool = False, patience: float = FOREVER) -> Outcome:
-    outcome: Outcome = run(_Story(setting, trace=trace, patience=patience).tell())
+def tell(
+    setting: Setting, *, trace: bool = False, patience: float = PATIENCE, coverage: Coverage | None = None
+) -> Outcome:
+    outcome: Outcome = run(_Story(setting, trace=trace, patience=patience, coverage=coverage).tell())
     return outcome
 
 
+class Witness(Guard):
+    """Tells a rollout's promises what somebody else writes into its journal; what they do later is their story."""
+
+    def __init__(self, promises: Promises) -> None:
+        self._promises = promises
+
+    def wrote(self, rollout: int, event: bytes) -> None:
+        self._promises.wrote(rollout, event)
+
+
 class _Story:
-    def __init__(self, setting: Setting, *, trace: bool, patience: float) -> None:
+    def __init__(self, setting: Setting, *, trace: bool, patience: float, coverage: Coverage | None) -> None:
+        self.coverage = coverage
         self.setting = setting
         self.patience = patience
         self.trace = trace
         self.lines: list[str] = []
         self.drivers = 0
-        self.faults = setting.faults
+        self.decisions = 0
+        self.faults = replace(setting.faults)
         self.living: list[Ports] = []
+        self.homeless = asyncio.Event()
 
     async def tell(self) -> Outcome:
         setting = self.setting
-        self.world = world = SimWorld(
+        world = self.world = SimWorld(
             setting.seed, colours=setting.colours, ports=setting.ports, lag=setting.lag, shared=setting.shared
         )
-        world.drain = TIMING.drain
-        world.first = world.closed = setting.first
-        world.unchecked_backups = setting.unchecked_backups
-        world.behaviours[NEW.id] = setting.candidate
+        if self.coverage is not None:
+            self.coverage.recent = world.recent
         began = world.now
-        if setting.leftover:
-            world.serve_from(Colour.GREEN, LEFT, mode=Mode.REJECT)
-            for node in world.nodes.values():
-                if node.address in {slot.node_address for slot in world.slots[Colour.GREEN]}:
-                    node.up, node.applied = True, Mode.ACCEPT  # a person took it out a moment ago
-                    node.changes.append((world.now + world.random.uniform(0, world.lag), Mode.REJECT, 1))
-        if not setting.first:
-            world.serve_from(Colour.BLUE, OLD)
-        intent = _open(world, setting)
-        world.intent = msgspec.json.encode(intent)
-        self.promises = Promises(world, intent)
+        self._furnish()
+        rollout = _rollout(world, setting)
+        if not setting.commands:
+            world.intent = msgspec.json.encode(Intent(rollout=rollout))
+        elif not setting.first and not setting.unmanaged:
+            world.intent, world.journals[1] = _earlier(rollout)
+            rollout = msgspec.structs.replace(rollout, number=2)
+        self.promises = Promises(world, rollout)
         self.promises.held = setting.hold
         if setting.leftover:
             self.promises.allowed.add(LEFT.id)
@@ -207,41 +124,106 @@ class _Story:
         physics = loop.create_task(world.physics(rate=RATE))
         for happening in setting.happenings:
             loop.call_later(happening.at, self._befall, happening)
+        loop.call_later(CALM_AT, self._calm_down)
         driving = loop.create_task(self._drive_to_the_end())
-        await asyncio.wait([driving, physics], timeout=self.patience, return_when=asyncio.FIRST_COMPLETED)
-        result = driving.result() if driving.done() else "never"
+        homeless = loop.create_task(self.homeless.wait())
+        await asyncio.wait([driving, physics, homeless], timeout=self.patience, return_when=asyncio.FIRST_COMPLETED)
+        result = driving.result() if driving.done() else "homeless" if homeless.done() else "never"
         physics.cancel()
         if physics.done() and not physics.cancelled() and (error := physics.exception()) is not None:
             raise error
-        world.random.seed(setting.seed)
         self.promises.after(result, bad=setting.candidate.fails > 0 and not setting.first)
+        if setting.beginning != "plain" and (result != "refused" or self.promises.puts):
+            self.promises.broke("balancer_overrules", f"opened, though the balancer was {setting.beginning}: {result}")
         if setting.calm:
             self.promises.after_calm(result)
-        return Outcome(result, world, self.promises, self.drivers, world.now - began, self.lines)
+        return Outcome(result, world, self.promises, self.drivers, self.decisions, world.now - began, self.lines)
+
+    def _furnish(self) -> None:
+        setting, world = self.setting, self.world
+        world.drain = TIMING.drain
+        world.first = world.closed = setting.first
+        world.lengths = setting.lengths
+        world.unchecked_backups = setting.unchecked_backups
+        world.behaviours[NEW.id] = setting.candidate
+        world.no_artifact = setting.no_artifact
+        world.slow = 1.2 * TIMING.deadline if setting.slow_test else 1.0
+        for host in world.hosts.values():
+            host.settings.add(ANCIENT)
+        if setting.tight:
+            world.limits = {"list": 6, "node": 30}
+        if setting.leftover:
+            world.serve_from(Colour.GREEN, LEFT, mode=Mode.REJECT)
+            for node in world.nodes.values():
+                if node.address in {slot.node_address for slot in world.slots[Colour.GREEN]}:
+                    node.up, node.applied = True, Mode.ACCEPT  # a person took it out a moment ago
+                    world.apply(node.id, Mode.REJECT, 1, ours=False)
+        if not setting.first:
+            world.serve_from(Colour.BLUE, OLD)
+        self._begin(setting.beginning)
+
+    def _begin(self, beginning: Beginning) -> None:
+        """What must not be opened: both colours accept, only the net serves, or the candidate's colour is in use."""
+        green = {slot.node_address for slot in self.world.slots[Colour.GREEN]}
+        if beginning == "plain":
+            return
+        self.world.excused = beginning
+        for node in self.world.nodes.values():
+            if node.address in green and beginning in {"mixed", "net"}:
+                node.mode = node.applied = Mode.ACCEPT
+            elif node.address in green or beginning == "net":
+                node.mode = node.applied = Mode.BACKUP
+
+    def _calm_down(self) -> None:
+        """From here on nothing goes wrong any more: the rollout must end within its deadlines."""
+        for name in Faults.__dataclass_fields__:
+            setattr(self.faults, name, 0.0)
+        self.world.limits = {"list": 200, "node": 1600}
 
     # -- what befalls it ---------------------------------------------------------------------------
 
     def _befall(self, happening: Happening) -> None:
         self._say(f"HAPPENS {happening}")
-        match happening.kind:
-            case "host":
-                self._host(happening)
-            case "edit":
-                self._edit(happening)
-            case "home":
-                self._for_a_while(happening, lambda lost: setattr(self.world, "home_lost", lost))
-            case "freeze":
-                self.promises.frozen = True
-                for ports in self.living:
-                    ports.freeze(happening.back_after or 0.0)
-            case "go_back":
-                self.promises.asked_back_at = self.world.now
-                self._ask(lambda requests: msgspec.structs.replace(requests, go_back="an operator", paused=False))
-            case "pause":
-                self._for_a_while(happening, self._pause)
-            case "promote":
-                self.promises.held = False
-                self._ask(lambda requests: msgspec.structs.replace(requests, promotions=requests.promotions + 1))
+        self.world.fault(happening.kind)
+        by_kind: dict[str, Callable[[Happening], None]] = {
+            "host": self._host,
+            "edit": self._edit,
+            "twin": self._twin,
+            "unlist": self._unlist,
+            "home": self._home,
+            "freeze": self._freeze,
+            "go_back": self._go_back,
+            "pause": self._pause,
+            "promote": self._promote,
+            "other_deploy": self._somebody,
+            "other_config": self._somebody,
+        }
+        by_kind[happening.kind](happening)
+
+    def _twin(self, happening: Happening) -> None:
+        """Somebody makes a second node for one address."""
+        world = self.world
+        world.add_node(world.ports[0], world.slots[happening.colour][happening.index].node_address)
+        world.edited_at[world.ports[0]] = world.now
+
+    def _freeze(self, happening: Happening) -> None:
+        self.promises.frozen = True
+        for ports in self.living:
+            ports.freeze(happening.back_after or 0.0)
+
+    def _go_back(self, _happening: Happening) -> None:
+        self.promises.asked_back_at = self.world.now
+        self._ask(lambda requests: msgspec.structs.replace(requests, go_back="an operator", paused=False))
+
+    def _promote(self, _happening: Happening) -> None:
+        self.promises.held = False
+        self._ask(lambda requests: msgspec.structs.replace(requests, promotions=requests.promotions + 1))
+
+    def _pause(self, happening: Happening) -> None:
+        self._for_a_while(happening, self._paused)
+
+    def _somebody(self, happening: Happening) -> None:
+        asyncio.get_running_loop().create_task(self._somebody_deploys(happening.kind))
 
     def _host(self, happening: Happening) -> None:
         slots = self.world.slots[happening.colour]
@@ -250,19 +232,37 @@ class _Story:
         self.world.kill_host(name)
         if happening.back_after is not None:
             loop = asyncio.get_running_loop()
-            loop.call_later(happening.back_after, lambda: self.world.boot_host(name, empty=happening.empty))
+            loop.call_later(happening.back_after, partial(self.world.boot_host, name, empty=happening.empty))
 
     def _edit(self, happening: Happening) -> None:
         """Somebody takes one of several nodes out by hand, on one port only: the ports diverge."""
         address = self.world.slots[Colour.BLUE][happening.index].node_address
         nodes = [node for node in self.world.nodes.values() if node.address == address]
+        if not nodes:
+            return
         serving = [n for n in self.world.takers(nodes[0].port) if n.address != address]
         if serving:
             self.world.excused = self.world.excused or "a node was taken out by hand"
-            self.promises.edited_at = self.world.now
-            self.world.apply(nodes[0].id, Mode.REJECT, 1)
+            self.world.apply(nodes[0].id, Mode.REJECT, 1, ours=False)
 
-    def _pause(self, paused: bool) -> None:  # noqa: FBT001 - one of two callbacks of the same shape
+    def _unlist(self, happening: Happening) -> None:
+        """Somebody deletes a node of the candidate's, or of stable's where others serve."""
+        address = self.world.slots[happening.colour][happening.index].node_address
+        for node in [n for n in self.world.nodes.values() if n.address == address]:
+            others = [n for n in self.world.takers(node.port) if n.address != address]
+            if others:
+                self.world.excused = self.world.excused or "a node was deleted by hand"
+                self.world.remove_node(node.id)
+                return
+
+    def _home(self, happening: Happening) -> None:
+        if happening.back_after is not None:
+            self._for_a_while(happening, lambda lost: setattr(self.world, "home_lost", lost))
+            return
+        self.world.home_lost = True
+        asyncio.get_running_loop().call_later(300.0, self.homeless.set)
+
+    def _paused(self, paused: bool) -> None:  # noqa: FBT001 - one of two callbacks of the same shape
         self.promises.paused_at = self.world.now if paused else None
         self._ask(lambda requests: msgspec.structs.replace(requests, paused=paused and not requests.go_back))
 
@@ -276,43 +276,66 @@ class _Story:
             changed = msgspec.structs.replace(intent, requests=change(intent.requests))
             self.world.intent = msgspec.json.encode(changed)
 
+    async def _somebody_deploys(self, kind: str) -> None:
+        """Another release, or the same with another config: refused while the rollout is open."""
+        if not self.promises.events:
+            return
+        ports = Ports(self.world)
+        ports.guard = Witness(self.promises)
+        self.promises.allowed.add(OTHER.id)
+        app = App(ports.everything(), self._wanted(other=kind == "other_config"), who="somebody")
+        try:
+            await app.deploy(OTHER if kind == "other_deploy" else NEW, Options())
+        except CeladonError as error:
+            self._say(f"somebody: {type(error).__name__} {error}")
+
     # -- who drives it -----------------------------------------------------------------------------
 
     async def _drive_to_the_end(self) -> str:
-        halts = 0
+        halts = refusals = 0
         while True:
             self.drivers += 1
             self.living = []
             side_by_side = [asyncio.create_task(self._one_driver(n)) for n in range(self.setting.drivers)]
             results = await asyncio.gather(*side_by_side)
-            stored = decode_intent(self.world.intent)
-            if stored is not None and stored.finished:
-                return stored.finished
+            if (over := self._over()) is not None:
+                return over
             halts += "halted" in results
+            refusals += "lost" in results and not self.promises.events
             if halts > HALTS:
                 return "halted"
-            if self.drivers > 60:
-                self.faults = Faults()  # once faults stop, every rollout ends
+            if refusals > REFUSALS:
+                return "refused"
             await asyncio.sleep(1.0)
+
+    def _over(self) -> str | None:
+        stored = decode_intent(self.world.intent)
+        if stored is None or stored.rollout.number < self.promises.number:
+            return None
+        if stored.rollout.number > self.promises.number:
+            if self.promises.finished is None:
+                self.promises.broke("idempotent", f"rollout {stored.rollout.number} was opened over an open one")
+            return self.promises.finished
+        return stored.finished or None
 
     async def _one_driver(self, number: int) -> str:
         name = f"driver-{self.drivers}-{number}"
-        ports = Ports(self.world, faults=self.faults, skew=self.setting.skew if number else 0.0)
+        skew = self.setting.skew * number if self.setting.drivers > 1 else self.setting.skew * (self.drivers % 2)
+        ports = Ports(self.world, faults=self.faults, skew=skew, name=name)
         ports.guard = self.promises
+        ports.command_ok = {"smoke": not self.setting.bad_test}
         ports.process = asyncio.current_task()
         self.living.append(ports)
-        lease = Lease(ports, ports, name, TIMING.lease)
 
         def watch(observed: Observed, intent: Intent, decision: object, now: float) -> None:
+            self.decisions += 1
             if self.trace:
                 self._say(f"{name} {decision}")
 
+        self.promises.driven += 1
+        run_it = self._command if self.setting.commands else self._drive
         try:
-            await lease.take()
-            intent = decode_intent(self.world.intent)
-            assert intent is not None
-            end = None if intent.finished else await Driver(ports.everything(), lease, intent, watch).drive()
-            await lease.release()
+            end = await run_it(ports, name, watch)
         except asyncio.CancelledError:
             if not ports.died:
                 raise
@@ -322,23 +345,74 @@ class _Story:
             self._say(f"{name} {type(error).__name__} {error}")
             return "lost"
         finally:
+            self.promises.driven -= 1
+        if isinstance(end, Halt) and end.needs_person:
+            self.promises.settled = True
+            self._ask(lambda requests: msgspec.structs.replace(requests, settled_hooks=MOMENTS))
+            return "ended"
+        return "halted" if isinstance(end, Halt) else "ended"
+
+    async def _drive(self, ports: Ports, name: str, watch: Callable[..., None]) -> Finish | Halt | None:
+        lease = Lease(ports, ports, name, TIMING.lease)
+        try:
+            await lease.take()
+            intent = decode_intent(self.world.intent)
+            assert intent is not None
+            end = None if intent.finished else await Driver(ports.everything(), lease, intent, watch).drive()
+            await lease.release()
+            return end
+        finally:
             await lease.let_go()  # its process is gone
-        return "halted" if type(end).__name__ == "Halt" else "ended"
+
+    async def _command(self, ports: Ports, name: str, watch: Callable[..., None]) -> Finish | Halt | None:
+        """`celadon deploy v2`, and the same again after whatever ended it."""
+        app = App(ports.everything(), self._wanted(), who=name, watch=watch)
+        return (await app.deploy(NEW, Options(hold=self.setting.hold))).end
+
+    def _wanted(self, *, other: bool = False) -> Wanted:
+        return Wanted(
+            app="shop",
+            slots=self.world.slots,
+            ports=(),
+            balancer="balancer",
+            timing=TIMING,
+            health=HEALTH,
+            verify=VERIFY,
+            tests=_tests(self.setting),
+            hooks=_hooks(self.setting),
+            bake_net="reject" if self.setting.no_net else "backup",
+            settings_hash="other" if other else "same",
+        )
 
     def _say(self, text: str) -> None:
         if self.trace and (not self.lines or not self.lines[-1].endswith(text)):
             self.lines.append(f"{self.world.now:8.1f} {text}")
 
 
-def _open(world: SimWorld, setting: Setting) -> Intent:
+HEALTH = Health(probe=Probe("/", "shop"))
+VERIFY = Verify(url="http://127.0.0.1", passes=1)
+
+
+def _tests(setting: Setting) -> tuple[Hook, ...]:
+    return (Hook(name="smoke", command=("smoke",)),) if setting.tests else ()
+
+
+def _hooks(setting: Setting) -> tuple[Hook, ...]:
+    if not setting.hooks:
+        return ()
+    return tuple(Hook(name=name, command=(name,), safe_to_repeat=setting.seed % 2 == 0) for name in MOMENTS)
+
+
+def _rollout(world: SimWorld, setting: Setting) -> Rollout:
     stable = {slot.node_address for slot in world.slots[Colour.BLUE]}
     baseline = {n.id: n.weight for n in world.nodes.values() if n.address in stable and n.mode is Mode.ACCEPT}
-    tests = (Hook(name="smoke", command=("smoke",)),) if setting.tests else ()
-    rollout = Rollout(
+    tests = _tests(setting)
+    return Rollout(
         number=1,
         app="shop",
         kind="deploy",
         candidate=NEW,
+        # A first deploy of the command takes blue; the tellers of stories keep to green.
         candidate_colour=Colour.GREEN,
         stable=None if setting.first or setting.unmanaged else OLD,
         stable_colour=None if setting.first else Colour.BLUE,
@@ -347,10 +421,22 @@ def _open(world: SimWorld, setting: Setting) -> Intent:
         balancer="balancer",
         steps=blue_green(tuple(test.name for test in tests), hold=setting.hold),
         timing=TIMING,
-        health=Health(probe=Probe("/", "shop")),
-        verify=Verify(url="http://127.0.0.1", passes=1),
+        health=HEALTH,
+        verify=VERIFY,
         tests=tests,
+        hooks=_hooks(setting),
+        bake_net="reject" if setting.no_net else "backup",
         floor=dict.fromkeys(world.ports, setting.colours),
         baseline=baseline,
     )
-    return Intent(rollout=rollout)
+
+
+def _earlier(rollout: Rollout) -> tuple[bytes, list[bytes]]:
+    """How OLD came to serve: a first deploy that is done."""
+    before = msgspec.structs.replace(
+        rollout, candidate=OLD, candidate_colour=Colour.BLUE, stable=None, stable_colour=None
+    )
+    opened = {"type": "Opened", "at": 1.0, "rollout": msgspec.Raw(msgspec.json.encode(before))}
+    finished = {"type": "Finished", "at": 2.0, "result": "done", "reason": "the candidate serves"}
+    events = [msgspec.json.encode(event) for event in (opened, finished)]
+    return msgspec.json.encode(Intent(rollout=before, finished="done")), events

@@ -1,16 +1,17 @@
 """An event loop on which time is a number: sleeping costs nothing, and the same seed is the same story."""
 
 import asyncio
+import heapq
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any
+
+SPINS = 20_000  # turns at one and the same moment
 
 
 class _NoSockets(selectors.BaseSelector):
-    """Nothing to wait for but time: a wait of n seconds moves the clock by n seconds."""
-
-    def __init__(self, loop: "VirtualLoop") -> None:
-        self._loop = loop
+    """There is nothing to wait for but time."""
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         raise RuntimeError("a simulated world has no sockets")
@@ -19,9 +20,6 @@ class _NoSockets(selectors.BaseSelector):
         raise RuntimeError("a simulated world has no sockets")
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            raise RuntimeError("everything waits and nothing is scheduled: a deadlock")
-        self._loop.advance(timeout)
         return []
 
     def get_map(self) -> Any:
@@ -29,17 +27,50 @@ class _NoSockets(selectors.BaseSelector):
 
 
 class VirtualLoop(asyncio.base_events.BaseEventLoop):
+    """The standard loop without sockets: when nothing is ready, the next timer is now."""
+
+    _ready: Any
+    _scheduled: list[asyncio.TimerHandle]
+
     def __init__(self, start: float = 1000.0) -> None:
         super().__init__()
         self._now = start
-        self._selector = _NoSockets(self)
-        self._clock_resolution = 1e-9
+        self._selector = _NoSockets()
+        self.turns = 0
+        self._since = 0  # the turn at which it became now
 
     def time(self) -> float:
         return self._now
 
-    def advance(self, seconds: float) -> None:
-        self._now += seconds
+    def call_at(  # type: ignore[override]  # the callback's own arguments are typed by a newer notation
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._scheduled, timer)
+        return timer
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """It is dropped when its time comes."""
+
+    def _run_once(self) -> None:
+        """One turn: what is due, and all that was ready when it began."""
+        self.turns += 1
+        ready, scheduled = self._ready, self._scheduled
+        if self.turns - self._since > SPINS:
+            raise RuntimeError("the loop spins: time stands still")
+        while scheduled and scheduled[0].cancelled():
+            heapq.heappop(scheduled)
+        if not ready:
+            if not scheduled:
+                raise RuntimeError("everything waits and nothing is scheduled: a deadlock")
+            if scheduled[0].when() > self._now:
+                self._now, self._since = scheduled[0].when(), self.turns
+        while scheduled and scheduled[0].when() <= self._now:
+            ready.append(heapq.heappop(scheduled))
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()
 
     def _process_events(self, event_list: Any) -> None:
         pass

@@ -7,6 +7,7 @@ never be seen here. One seed is one world.
 import asyncio
 import heapq
 import random
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -14,8 +15,12 @@ from celadon.core.observed import Mode
 from celadon.core.release import Colour, Release, ReleaseId, Slot
 
 TICK = 0.5  # seconds between two checks of the balancer's; users come in bunches as often
-RATE = 10.0  # requests a second
-LENGTHS = (0.001, 0.05, 0.3, 3.0, 20.0)  # seconds that a request takes
+RATE = 6.0  # requests a second
+SHORT = (0.001, 0.05, 0.3, 3.0)  # seconds that a request takes
+LENGTHS = (*SHORT, 20.0)
+LONG = (*LENGTHS, 120.0, 600.0)
+OLD_NEWS = 12.0  # seconds: what died no longer ago than that before a change was sent, nobody could know
+NET_NEWS = 0.3  # but the net is left on what was seen just now
 TRIES = 2  # checks in a row that change a node's status
 
 
@@ -26,6 +31,7 @@ class Behaviour:
     ready_after: float = 2.0
     dies_after: float = float("inf")
     fails: float = 0.0  # share of requests answered with an error
+    stays_dead: bool = False  # it dies once, and is never ready again
 
 
 @dataclass
@@ -38,6 +44,8 @@ class Replica:
     signalled: bool = False
     open: list[tuple[float, float]] = field(default_factory=list)  # (ends, began) of the requests under way
     opened: int = 0
+    warm: bool = False
+    probed: int = 0  # probes that this run of it passed
 
     @property
     def id(self) -> str:
@@ -61,6 +69,17 @@ class Host:
 
 
 @dataclass
+class Change:
+    """One PUT on its way to the data plane."""
+
+    at: float
+    mode: Mode
+    weight: int
+    sent_at: float
+    ours: bool
+
+
+@dataclass
 class Node:
     id: int
     port: int
@@ -69,12 +88,12 @@ class Node:
     weight: int = 1
     applied: Mode = Mode.REJECT  # what the data plane does
     applied_weight: int = 1
-    changes: list[tuple[float, Mode, int]] = field(default_factory=list)
+    changes: list["Change"] = field(default_factory=list)
     before: tuple[Mode, int, bool | None, float] | None = None  # what a stale read shows, and until when
     up: bool | None = False
     streak: int = 0
     calls: int = 0
-    was_net: bool = False  # raised from backup, and not yet found well where backups are not checked
+    lost_by: Change | None = None  # what took it away from users, where that was a change
 
 
 class SimWorld:
@@ -106,17 +125,32 @@ class SimWorld:
         self.serial = 0
         self.lists = 0  # reads of the whole balancer
         self.drain = 60.0
+        self.no_artifact = False
+        self.slow = 1.0  # seconds that a test takes
         self.closed = False  # a first deploy: nobody comes before there is anything
         self.first = False
         self.sent = 0
         self.lost: list[str] = []
         self.cut = 0
         self.harmed = 0  # requests that died with a release or a host, not by Celadon's doing
+        self.exposed = 0  # requests that met a lone unchecked net as it was raised: the known price (docs/decisions)
+        self.lengths: tuple[float, ...] = LENGTHS
         self.served: dict[ReleaseId, int] = {}
         self.answers: list[tuple[float, ReleaseId, bool]] = []
         self.broken: list[str] = []
         self.excused = ""  # why the floor cannot be asked for any more
         self.watchers: list[Callable[[], None]] = []  # promises that are looked at in every tick
+        self.faults: Counter[str] = Counter()
+        self.recent: dict[str, float] = {}  # when each kind of fault came last
+        self.calls: dict[str, deque[float]] = {"list": deque(), "node": deque()}  # of the API, in the last minute
+        self.limits = {"list": 200, "node": 1600}  # a minute
+        self.edited_at: dict[int, float] = {}  # by port: when somebody changed the balancer by hand
+        self.deleted_at: dict[str, float] = {}  # by address
+        self.died_at: dict[str, float] = {}  # by address: when what was there last stopped answering by itself
+        self.out_since: dict[int, float] = {}  # by port: nobody is UP
+        self.blame: dict[int, str] = {}  # and why
+        self._were: dict[int, list[Node]] = {port: [] for port in self.ports}
+        self._ready: dict[str, bool] = dict.fromkeys(self.by_address, False)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @staticmethod
@@ -131,35 +165,73 @@ class SimWorld:
             self._loop = asyncio.get_running_loop()
         return self._loop.time()
 
+    def fault(self, kind: str) -> None:
+        self.faults[kind] += 1
+        self.recent[kind] = self.now
+
     # -- physics ---------------------------------------------------------------------------------
 
     async def physics(self, *, rate: float = RATE) -> None:
         """Checks, propagation and users, until cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(TICK)
-            now = self.now
-            ready = {address: self.is_ready(slot) for address, slot in self.by_address.items()}
-            for node in self.nodes.values():
-                if node.changes:
-                    self._propagate(node, now)
-                if node.applied is not Mode.REJECT:
-                    self._check(node, well=ready[node.address])
-            if self.closed:
-                self.closed = not all(self.takers(port) for port in self.ports)
-            elif rate:
-                self._users(int(rate * TICK), ready, now)
-            for watcher in self.watchers:
-                watcher()
+            self._tick(loop.time(), rate)
+
+    def _tick(self, now: float, rate: float) -> None:
+        ready = self._who_is_ready(now)
+        for node in self.nodes.values():
+            if node.changes:
+                self._propagate(node, now)
+            if node.applied is not Mode.REJECT:
+                self._check(node, well=ready[node.address])
+        takers = self._who_takes(ready, now)
+        if self.closed:
+            self.closed = not all(takers.values())
+        elif rate:
+            self._users(int(rate * TICK), takers, ready, now)
+        for watcher in self.watchers:
+            watcher()
+
+    def _who_is_ready(self, now: float) -> dict[str, bool]:
+        ready = {address: self._is_ready(slot, now) for address, slot in self.by_address.items()}
+        for address, was in self._ready.items():
+            if was and not ready[address] and not self._is_signalled(address):
+                self.died_at[address] = now
+        self._ready = ready
+        return ready
+
+    def _who_takes(self, ready: dict[str, bool], now: float) -> dict[int, list[Node]]:
+        """By port; and where nobody does any more, since when and whose fault it is."""
+        takers = {port: self.takers(port) for port in self.ports}
+        for port, here in takers.items():
+            if here:
+                self.out_since.pop(port, None)
+            elif port not in self.out_since and self._were[port]:
+                self.out_since[port] = now
+                self.blame[port] = self._whose_fault(port, self._were[port], ready)
+        self._were = takers
+        return takers
+
+    def _is_signalled(self, address: str) -> bool:
+        slot = self.by_address[address]
+        host = self.hosts[slot.host]
+        replica = host.replicas.get(slot.key)
+        return host.alive and (replica is None or replica.signalled)
 
     def _propagate(self, node: Node, now: float) -> None:
-        while node.changes and node.changes[0][0] <= now:
-            _, mode, weight = node.changes.pop(0)
-            if mode is Mode.REJECT:
+        while node.changes and node.changes[0].at <= now:
+            change = node.changes.pop(0)
+            before = bool(node.up)
+            if change.mode is Mode.REJECT:
                 node.up, node.streak = False, 0
-            elif node.applied is Mode.REJECT or (self.unchecked_backups and node.applied is Mode.BACKUP is not mode):
-                node.was_net = node.applied is Mode.BACKUP
+            elif node.applied is Mode.REJECT or (
+                self.unchecked_backups and node.applied is Mode.BACKUP is not change.mode
+            ):
                 node.up, node.streak = None, 0
-            node.applied, node.applied_weight = mode, weight
+            if before and not node.up:
+                node.lost_by = change
+            node.applied, node.applied_weight = change.mode, change.weight
 
     def _check(self, node: Node, *, well: bool) -> None:
         if self.unchecked_backups and node.applied is Mode.BACKUP:
@@ -167,9 +239,29 @@ class SimWorld:
             return
         node.streak = max(1, node.streak + 1) if well else min(-1, node.streak - 1)
         if node.streak >= TRIES:
-            node.up, node.was_net = True, False
+            node.up = True
         elif node.streak <= -TRIES:
+            if node.up:
+                node.lost_by = None
             node.up = False
+
+    def _whose_fault(self, port: int, were: list[Node], ready: dict[str, bool]) -> str:
+        """Why nobody is UP any more: empty where no change of ours took away what could serve."""
+        taken = [n for n in were if n.lost_by is not None and n.lost_by.ours and ready[n.address]]
+        if not taken:
+            return ""
+        sent_at = min(node.lost_by.sent_at for node in taken if node.lost_by is not None)
+        nets = [node for node in taken if node.applied is Mode.ACCEPT]  # raised, and their checks began anew
+        edited = self.edited_at.get(port)
+        if edited is not None and edited > sent_at - OLD_NEWS:
+            return ""
+        news = NET_NEWS if nets else OLD_NEWS
+        others = {n.address for n in self.nodes.values() if n.port == port} - {n.address for n in taken}
+        if any(self.died_at.get(address, 0.0) > sent_at - news for address in others):
+            return ""
+        if nets and sum(ready[slot.node_address] for slot in self.slots[Colour.BLUE]) <= 1:
+            return "exposed"  # all that is left of stable (docs/decisions/a-lone-net-waits.md)
+        return f"port {port}: nobody is UP, {', '.join(node.address for node in taken)} taken away"
 
     def replica(self, slot: Slot) -> Replica | None:
         host = self.hosts[slot.host]
@@ -181,13 +273,21 @@ class SimWorld:
     def _restart(self, replica: Replica) -> None:
         behaviour = self.behaviours.get(replica.release, Behaviour())
         replica.restarts += 1
-        replica.ready_at = self.now + behaviour.ready_after
+        replica.ready_at = self.now + (1e9 if behaviour.stays_dead else behaviour.ready_after)
         replica.dies_at = self.now + behaviour.dies_after
-        replica.open, replica.opened = [], 0
+        replica.open, replica.opened, replica.probed, replica.warm = [], 0, 0, False
 
     def is_ready(self, slot: Slot) -> bool:
-        replica = self.replica(slot)
-        return replica is not None and replica.ready_at <= self.now and not replica.signalled
+        return self._is_ready(slot, self.now)
+
+    def _is_ready(self, slot: Slot, now: float) -> bool:
+        host = self.hosts[slot.host]
+        replica = host.replicas.get(slot.key)
+        if replica is None or not host.alive:
+            return False
+        if replica.dies_at <= now:
+            self._restart(replica)
+        return replica.ready_at <= now and not replica.signalled
 
     def takers(self, port: int) -> list[Node]:
         """The nodes that get this port's requests: accept and UP, else backup and UP."""
@@ -195,17 +295,16 @@ class SimWorld:
         accept = [node for node in up if node.applied is Mode.ACCEPT]
         return accept or [node for node in up if node.applied is Mode.BACKUP]
 
-    def _users(self, requests: int, ready: dict[str, bool], now: float) -> None:
+    def _users(self, requests: int, takers: dict[int, list[Node]], ready: dict[str, bool], now: float) -> None:
         chance = self.random.random
-        here = {port: self.takers(port) for port in self.ports}
         for _ in range(requests):
             port = self.ports[int(chance() * len(self.ports))]
             self.sent += 1
-            takers = here[port]
-            if not takers:
-                self._nobody(port)
+            here = takers[port]
+            if not here:
+                self._nobody(port, now)
                 continue
-            node = takers[0] if len(takers) == 1 else self._choose(takers)
+            node = here[0] if len(here) == 1 else self._choose(here)
             if ready[node.address]:
                 self._serve(self.by_address[node.address], now)
             else:
@@ -219,15 +318,17 @@ class SimWorld:
                 return node
         return takers[-1]
 
-    def _nobody(self, port: int) -> None:
-        down = [node for node in self.nodes.values() if node.port == port and node.applied is Mode.ACCEPT]
-        net = [node for node in down if node.was_net and self.is_ready(self.by_address[node.address])]
-        if len(net) > 1:
-            self.lost.append(f"{self.now:.1f} port {port}: the whole net was raised at once")
-        elif self.first or any(map(self._died_by_itself, down)) or not all(h.alive for h in self.hosts.values()):
-            self.harmed += 1  # a release that dies while it serves takes its requests with it
+    def _nobody(self, port: int, now: float) -> None:
+        """Whose fault it is was settled when it began; see `_whose_fault`."""
+        blame = self.blame.get(port, "")
+        if blame == "exposed":
+            self.exposed += 1
+            if now > self.out_since[port] + self.lag + TICK * (TRIES + 2):
+                self.lost.append(f"{now:.1f} port {port}: a lone net is out for longer than a round of checks")
+        elif blame and not self.first:
+            self.lost.append(f"{now:.1f} {blame}")
         else:
-            self.lost.append(f"{self.now:.1f} port {port}: no node is UP")
+            self.harmed += 1  # a release that dies while it serves takes its requests with it
 
     def _refused(self, slot: Slot, now: float) -> None:
         host, replica = self.hosts[slot.host], self.hosts[slot.host].replicas.get(slot.key)
@@ -246,27 +347,30 @@ class SimWorld:
         bad = release in self.behaviours and chance() < self.behaviours[release].fails
         self.answers.append((now, release, not bad))
         replica.opened += 1
-        heapq.heappush(replica.open, (now + LENGTHS[int(chance() * len(LENGTHS))], now))
-
-    def _died_by_itself(self, node: Node) -> bool:
-        slot = self.by_address[node.address]
-        replica = self.replica(slot)
-        host = self.hosts[slot.host]
-        return not host.alive or host.boots > 1 or (replica is not None and replica.restarts > 0)
+        heapq.heappush(replica.open, (now + self.lengths[int(chance() * len(self.lengths))], now))
 
     # -- what is done to it ------------------------------------------------------------------------
 
     def add_node(self, port: int, address: str) -> None:
-        id_ = len(self.nodes) + 1
+        id_ = max(self.nodes, default=0) + 1
         self.nodes[id_] = Node(id_, port, address)
 
-    def apply(self, id_: int, mode: Mode, weight: int) -> None:
+    def remove_node(self, id_: int) -> None:
+        """Deleted by hand, or with its instance."""
+        node = self.nodes.pop(id_)
+        self.edited_at[node.port] = self.deleted_at[node.address] = self.now
+
+    def apply(self, id_: int, mode: Mode, weight: int, *, sent_at: float | None = None, ours: bool = True) -> None:
         """The API takes a change; the data plane has it up to `lag` later."""
-        node = self.nodes[id_]
+        node = self.nodes.get(id_)
+        if node is None:
+            return  # somebody deleted it
         node.before = (node.mode, node.weight, node.up, self.now + 8.0)
         node.mode, node.weight = mode, weight
-        at = max([self.now + self.random.uniform(0, self.lag), *(change[0] for change in node.changes)])
-        node.changes.append((at, mode, weight))
+        at = max([self.now + self.random.uniform(0, self.lag), *(change.at for change in node.changes)])
+        node.changes.append(Change(at, mode, weight, self.now if sent_at is None else sent_at, ours))
+        if not ours:
+            self.edited_at[node.port] = self.now
 
     def run(self, release: Release, slot: Slot) -> None:
         behaviour = self.behaviours.get(release.id, Behaviour())
@@ -280,7 +384,9 @@ class SimWorld:
         replica = self.hosts[slot.host].replicas[slot.key]
         replica.signalled = True
         open_ = replica.count(self.now)
-        self.cut += sum(self.now - began < self.drain for _, began in replica.open)
+        deleted = self.deleted_at.get(slot.node_address, -1e9)
+        if self.now > deleted + 60.0 + self.drain:  # nobody can know since when a deleted node gets nothing
+            self.cut += sum(self.now - began < self.drain for _, began in replica.open)
         return open_
 
     def can_receive(self, slot: Slot) -> bool:
@@ -313,5 +419,5 @@ class SimWorld:
         for replica in host.replicas.values():
             self._restart(replica)
 
-    def broke(self, promise: str) -> None:
-        self.broken.append(f"{self.now:.1f} {promise}")
+    def broke(self, promise: str, what: str = "") -> None:
+        self.broken.append(f"{self.now:.1f} {promise}: {what}")

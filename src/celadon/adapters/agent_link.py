@@ -13,7 +13,7 @@ import msgspec
 from celadon.adapters.http import quoted
 from celadon.agent import wire
 from celadon.core import foreign
-from celadon.core.errors import Bug, CeladonError, LeaseLost, NoAnswer, Refused, Unavailable
+from celadon.core.errors import Bug, CeladonError, LeaseLost, NoAnswer, NotHome, Refused, Unavailable
 from celadon.core.release import Seconds
 
 Take = Callable[[int, bytes], Awaitable[None]]
@@ -307,7 +307,12 @@ class AgentLink:
         raise self._failure(failure)
 
     def _failure(self, failure: _Failure) -> CeladonError:
-        kinds = {wire.REFUSED: Refused, wire.UNAVAILABLE: Unavailable, wire.LEASE_LOST: LeaseLost}
+        kinds = {
+            wire.REFUSED: Refused,
+            wire.UNAVAILABLE: Unavailable,
+            wire.LEASE_LOST: LeaseLost,
+            wire.NOT_HOME: NotHome,
+        }
         kind = kinds.get(failure.kind, Bug)
         return kind(
             f"{self._name}: {quoted(failure.message, LONGEST)}",

@@ -18,7 +18,7 @@ import msgspec
 
 from celadon.adapters import agent_bundle, ssh
 from celadon.adapters.agent_link import AgentLink, Call, Heartbeat, Take, advice
-from celadon.adapters.host_store import HostStore
+from celadon.adapters.host_store import HostHomes, HostStore
 from celadon.adapters.http import quoted
 from celadon.adapters.ssh import HostAddress, SshSettings
 from celadon.agent import wire
@@ -27,6 +27,7 @@ from celadon.core.errors import Refused, Unavailable
 from celadon.core.observed import HostFacts, Question, SlotFacts
 from celadon.core.release import Release, ReleaseId, Seconds, Slot
 from celadon.core.secret import Secret
+from celadon.core.trial import Trial, TrialFacts
 from celadon.ports import Placement, WarmUp, Writ
 
 ArchiveOf = Callable[[Release], Awaitable[Path]]
@@ -40,6 +41,7 @@ STOP_MARGIN = 45.0
 PRUNE_WITHIN = 120.0
 LOGS_WITHIN = 60.0
 ARTIFACT_WITHIN = 1800.0  # a slow download and a build
+TRIAL_MARGIN = 180.0  # its slow request, and the removal of what it made
 FENCE_WITHIN = 120.0  # an older driver's stop may have to end first
 
 
@@ -136,12 +138,11 @@ class SshHosts:
 
     def store(self, app: str, host: str | None = None) -> HostStore:
         """The app's store on its home, or on another host: a read-only copy, or one to be adopted."""
-        name = host or self._home
+        return self.homes(app).store(host or self._home)
 
-        async def ask(call: Call) -> Any:
-            return await self._ask(name, call)
-
-        return HostStore(app, ask)
+    def homes(self, app: str) -> HostHomes:
+        """Every host as a place where the app's store may be."""
+        return HostHomes(app, self._ask)
 
     async def look(self, host: str, question: Question) -> HostFacts:
         call = Call("look", msgspec.to_builtins(question), _Facts, question.probe.timeout + 20)
@@ -153,18 +154,12 @@ class SshHosts:
         await self._effect(writ, Call("raise_fence", {}, within=FENCE_WITHIN))
 
     async def put_settings(self, writ: Writ, release: Release, secrets: Mapping[str, Secret]) -> None:
-        missing = [name for name, _ in release.secrets if name not in secrets]
-        if missing:
-            raise Refused(f"no value was given for {', '.join(missing)}", where=writ.host)
-        values = dict(release.env) | {name: secrets[name].reveal() for name, _ in release.secrets}
+        values = _values(release, secrets, writ.host)
         await self._effect(writ, Call("put_settings", {"release": _release(release), "values": values}))
 
     async def put_artifact(self, writ: Writ, release: Release) -> int:
-        args: dict[str, Any] = {"release": _release(release), "credentials": None}
+        args: dict[str, Any] = {"release": _release(release), "credentials": self._credentials(release)}
         body = self._archive(release) if release.runtime == "venv" else None
-        if release.runtime == "docker" and self._registry is not None:
-            login = self._registry
-            args["credentials"] = {"username": login.username, "password": login.password.reveal()}
         moved: int = await self._effect(writ, Call("put_artifact", args, int, ARTIFACT_WITHIN, body))
         return moved
 
@@ -220,6 +215,23 @@ class SshHosts:
         call = Call("run", args, _Exit, math.inf, stdin if stdin is not None else _nothing(), take)
         found: _Exit = await self._ask(host, call)
         return found.exit
+
+    async def try_out(self, host: str, trial: Trial, secrets: Mapping[str, Secret]) -> TrialFacts:
+        """Start a release in a throwaway place on this host, look at it, stop it. Cancelled or cut: it ends there too.
+
+        No slot is touched and no fence is asked. The values go with the question and are written nowhere.
+        """
+        release = trial.release
+        args = msgspec.to_builtins(trial) | {
+            "app": release.app,
+            "release": _release(release),
+            "values": _values(release, secrets, host),
+            "credentials": self._credentials(release),
+        }
+        within = ARTIFACT_WITHIN + trial.start_within + release.stop_timeout + TRIAL_MARGIN
+        body = self._archive(release) if release.runtime == "venv" else None
+        facts: TrialFacts = await self._ask(host, Call("try_out", args, TrialFacts, within, body))
+        return facts
 
     @contextlib.asynccontextmanager
     async def forward(self, host: str, address: str, port: int) -> AsyncIterator[int]:
@@ -295,6 +307,11 @@ class SshHosts:
             case _:
                 requests.reads += 1
 
+    def _credentials(self, release: Release) -> dict[str, str] | None:
+        if release.runtime != "docker" or self._registry is None:
+            return None
+        return {"username": self._registry.username, "password": self._registry.password.reveal()}
+
     async def _archive(self, release: Release) -> AsyncIterator[bytes]:
         """Opened only when the host reads: most of the time it has the archive already."""
         if self._archive_of is None:
@@ -335,10 +352,11 @@ async def _open(address: HostAddress, settings: SshSettings, heartbeat: Heartbea
             link = await AgentLink.open(address.name, reader, writer, agent_bundle.bundle(), heartbeat)
     except BaseException as error:
         connection.abort()
-        if isinstance(error, (TimeoutError, asyncssh.Error)):
-            message = f"{address.shown}: the agent did not start within {settings.connect_within:g} s"
+        if isinstance(error, (OSError, asyncssh.Error)):
+            late = f"the agent did not start within {settings.connect_within:g} s"
+            reason = late if isinstance(error, TimeoutError) else "the connection was lost before the agent started"
             hint = f"celadon check --host {address.name}"
-            raise Unavailable(message, hint=hint, where=address.name) from error
+            raise Unavailable(f"{address.shown}: {reason}", hint=hint, where=address.name) from error
         raise
     return _Session(connection, process, link)
 
@@ -399,6 +417,13 @@ def _tame(slot: SlotFacts) -> SlotFacts:
         probe=None if probe is None else msgspec.structs.replace(probe, error=quoted(probe.error)),
         remedy=advice(slot.remedy) or "",
     )
+
+
+def _values(release: Release, secrets: Mapping[str, Secret], host: str) -> dict[str, str]:
+    missing = [name for name, _ in release.secrets if name not in secrets]
+    if missing:
+        raise Refused(f"no value was given for {', '.join(missing)}", where=host)
+    return dict(release.env) | {name: secrets[name].reveal() for name, _ in release.secrets}
 
 
 def _line(host: str, data: bytes) -> LogLine:

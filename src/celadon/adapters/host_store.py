@@ -1,4 +1,4 @@
-"""The port `Store` on a host: the app's lease, intent and journal, kept by the agent there."""
+"""The ports `Store` and `Homes` on hosts: the app's lease, intent and journal, kept by the agent there."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -8,7 +8,10 @@ import msgspec
 from celadon.adapters.agent_link import Call
 from celadon.core.errors import Bug, Unavailable
 from celadon.core.foreign import Count
+from celadon.core.home import HomeFacts, KeptRelease, Seat
 
+PIECE = 256 << 10  # characters of events in one request
+CLAIM_WITHIN = 120.0  # seconds: an older driver's stop may have to end first
 Ask = Callable[[Call], Awaitable[Any]]
 """`SshHosts` asks the home."""
 
@@ -63,6 +66,9 @@ class HostStore:
         found: tuple[int, ...] = await self._ask(Call("rollouts", {"app": self._app}, tuple[Count, ...]))
         return sorted(set(found))[-NEWEST:]
 
+    async def read_adopted(self) -> bytes | None:
+        return await self._read("adopted")
+
     async def _read(self, name: str) -> bytes | None:
         text: str | None = await self._ask(Call("read_document", {"app": self._app, "name": name}, str | None))
         return None if text is None else text.encode("utf-8")
@@ -71,6 +77,74 @@ class HostStore:
         args = {"app": self._app, "name": name, "old": None if old is None else _text(old), "new": _text(new)}
         swapped: bool = await self._ask(Call("swap_document", args, bool))
         return swapped
+
+
+class HostHomes:
+    """Implements `ports.Homes`; `ask` asks the host that is named."""
+
+    def __init__(self, app: str, ask: Callable[[str, Call], Awaitable[Any]]) -> None:
+        self._app = app
+        self._ask = ask
+
+    def store(self, host: str) -> HostStore:
+        async def ask(call: Call) -> Any:
+            return await self._ask(host, call)
+
+        return HostStore(self._app, ask)
+
+    async def facts(self, host: str) -> HomeFacts:
+        found: HomeFacts = await self._ask(host, Call("home_facts", {"app": self._app}, HomeFacts))
+        return found
+
+    async def claim(self, host: str, seat: Seat, fence: int) -> None:
+        await self._ask(host, Call("home_claim", self._args(seat, fence), within=CLAIM_WITHIN))
+
+    async def begin(self, host: str, seat: Seat, fence: int) -> None:
+        await self._ask(host, Call("home_receive", self._args(seat, fence)))
+
+    async def receive(self, host: str, seat: Seat, fence: int, name: str, document: bytes) -> None:
+        args = self._args(seat, fence) | {"documents": {name: _text(document)}}
+        await self._ask(host, Call("home_receive", args))
+
+    async def receive_events(
+        self, host: str, seat: Seat, fence: int, rollout: int, start: int, events: Sequence[bytes]
+    ) -> None:
+        """In pieces that fit a frame."""
+        texts = [_text(event) for event in events]
+        while texts:
+            piece, size = [texts.pop(0)], 0
+            while texts and (size := size + len(texts[0])) < PIECE:
+                piece.append(texts.pop(0))
+            args = self._args(seat, fence) | {"journal": rollout, "start": start, "events": piece}
+            await self._ask(host, Call("home_receive", args))
+            start += len(piece)
+
+    async def seal(self, host: str, seat: Seat, fence: int) -> str:
+        found: str = await self._ask(host, Call("home_seal", self._args(seat, fence), str))
+        return found
+
+    async def digest(self, host: str) -> str:
+        found: str = await self._ask(host, Call("home_digest", {"app": self._app}, str))
+        return found
+
+    async def leave(self, host: str, seat: Seat, fence: int, lease: bytes, digest: str) -> bool:
+        args = self._args(seat, fence) | {"lease": _text(lease), "digest": digest}
+        left: bool = await self._ask(host, Call("home_leave", args, bool))
+        return left
+
+    async def open(self, host: str, seat: Seat) -> None:
+        await self._ask(host, Call("home_open", self._args(seat, 0)))
+
+    async def found(self, host: str, seat: Seat, fence: int, lease: bytes, adopted: bytes) -> None:
+        args = self._args(seat, fence) | {"lease": _text(lease), "adopted": _text(adopted)}
+        await self._ask(host, Call("home_found", args))
+
+    async def releases(self, host: str) -> Sequence[KeptRelease]:
+        found: list[KeptRelease] = await self._ask(host, Call("releases", {"app": self._app}, list[KeptRelease]))
+        return found
+
+    def _args(self, seat: Seat, fence: int) -> dict[str, Any]:
+        return {"app": self._app, "seat": msgspec.to_builtins(seat), "fence": fence}
 
 
 class _Page(msgspec.Struct, frozen=True):

@@ -3,12 +3,13 @@
 A replica here is well unless `set_replica` says otherwise; `silence` makes a host unreachable.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from celadon.core.errors import LeaseLost, Refused, Unavailable
+from celadon.core.errors import LeaseLost, NotHome, Refused, Unavailable
+from celadon.core.home import epoch_of
 from celadon.core.observed import HostFacts, ProbeFacts, Question, ReplicaFacts, SlotFacts, SlotQuestion
 from celadon.core.release import Release, ReleaseId, Seconds, Slot, SlotKey
 from celadon.core.secret import Secret
@@ -28,11 +29,15 @@ class MemoryReplica(msgspec.Struct):
     healthy: bool = True
     open: int | None = 0
     opened: int | None = 0
+    own: int = 0
     lines: list[str] = msgspec.field(default_factory=list)
+    rollout: int = 0
 
     @property
     def facts(self) -> ReplicaFacts:
-        return ReplicaFacts(self.release.id, self.id, self.running, self.restarts, self.exit_code, self.colour)
+        return ReplicaFacts(
+            self.release.id, self.id, self.running, self.restarts, self.exit_code, self.colour, self.rollout
+        )
 
 
 class MemoryHost(msgspec.Struct):
@@ -105,7 +110,7 @@ class MemoryHosts:
             return
         _refuse_occupied(machine, slot)
         self._started += 1
-        replica = MemoryReplica(release, slot, placement.colour, f"start-{self._started}")
+        replica = MemoryReplica(release, slot, placement.colour, f"start-{self._started}", rollout=placement.rollout)
         replica.lines.append(f"hello from {release.version}")
         machine.replicas[writ.app, release.id, slot.key] = replica
 
@@ -123,6 +128,7 @@ class MemoryHosts:
         for replica in machine.replicas.values():
             if replica.slot == warm_up.slot and replica.running and replica.opened is not None:
                 replica.opened += warm_up.requests
+                replica.own += warm_up.requests
 
     async def prune(self, writ: Writ, keep: frozenset[ReleaseId]) -> None:
         machine = self._behind(writ, "prune")
@@ -150,6 +156,8 @@ class MemoryHosts:
     def _behind(self, writ: Writ, call: str) -> MemoryHost:
         machine = self._machine(writ.host, call)
         seen = machine.fences.get(writ.app, 0)
+        if epoch_of(writ.fence) < epoch_of(seen):
+            raise NotHome(f"{writ.host}: {writ.app}: the home was replaced: epoch {epoch_of(seen)}", where=writ.host)
         if writ.fence < seen:
             raise LeaseLost(f"{writ.host}: {writ.app}: another driver has taken over", where=writ.host)
         machine.fences[writ.app] = writ.fence
@@ -157,59 +165,65 @@ class MemoryHosts:
 
 
 class MemoryStore:
-    """The port `Store` in memory."""
+    """The port `KeyedStore` in memory. `check` is called before everything and may refuse it: see `memory_homes`."""
 
-    def __init__(self) -> None:
-        self._lease: bytes | None = None
-        self._intent: bytes | None = None
-        self._key: bytes | None = None
-        self._journals: dict[int, list[bytes]] = {}
-        self._fence = 0
+    def __init__(self, check: Callable[[], None] = lambda: None) -> None:
+        self._check = check
+        self.documents: dict[str, bytes] = {}
+        self.journals: dict[int, list[bytes]] = {}
+        self.fence = 0
 
     async def read_lease(self) -> bytes | None:
-        return self._lease
+        return self._read("lease")
 
     async def swap_lease(self, old: bytes | None, new: bytes) -> bool:
-        if self._lease != old:
-            return False
-        self._lease = new
-        return True
+        return self._swap("lease", old, new)
 
     async def read_intent(self) -> bytes | None:
-        return self._intent
+        return self._read("intent")
 
     async def swap_intent(self, old: bytes | None, new: bytes) -> bool:
-        if self._intent != old:
-            return False
-        self._intent = new
-        return True
+        return self._swap("intent", old, new)
 
     async def read_key(self) -> bytes | None:
-        return self._key
+        return self._read("key")
 
     async def swap_key(self, old: bytes | None, new: bytes) -> bool:
-        if self._key != old:
-            return False
-        self._key = new
-        return True
+        return self._swap("key", old, new)
+
+    async def read_adopted(self) -> bytes | None:
+        return self._read("adopted")
 
     async def read_journal(self, rollout: int, start: int = 0) -> Sequence[bytes]:
-        return tuple(self._journals.get(rollout, [])[start:])
+        self._check()
+        return tuple(self.journals.get(rollout, [])[start:])
 
     async def append(self, rollout: int, start: int, events: Sequence[bytes], fence: int) -> None:
-        if fence < self._fence:
+        self._check()
+        if fence < self.fence:
             raise LeaseLost("another driver has taken over the journal")
-        self._fence = fence
-        there = self._journals.get(rollout, [])
+        self.fence = fence
+        there = self.journals.get(rollout, [])
         if start > len(there):
             raise Refused(f"journal {rollout} has {len(there)} events: number {start} would leave a gap")
         known = there[start : start + len(events)]
         if known != list(events[: len(known)]):
             raise LeaseLost(f"another driver wrote event {start} of rollout {rollout}")
-        self._journals[rollout] = [*there, *events[len(known) :]]
+        self.journals[rollout] = [*there, *events[len(known) :]]
 
     async def rollouts(self) -> Sequence[int]:
-        return tuple(sorted(self._journals))
+        self._check()
+        return tuple(sorted(self.journals))
+
+    def _read(self, name: str) -> bytes | None:
+        self._check()
+        return self.documents.get(name)
+
+    def _swap(self, name: str, old: bytes | None, new: bytes) -> bool:
+        if self._read(name) != old:
+            return False
+        self.documents[name] = new
+        return True
 
 
 def _slot_facts(machine: MemoryHost, app: str, question: SlotQuestion) -> SlotFacts:
@@ -223,7 +237,8 @@ def _slot_facts(machine: MemoryHost, app: str, question: SlotQuestion) -> SlotFa
         seen = msgspec.structs.replace(seen, remedy=f"end {foreign}")
     if question.count:
         counts = (replica.open, replica.opened) if replica and running else (None, None) if foreign else (0, 0)
-        seen = msgspec.structs.replace(seen, open=counts[0], opened=counts[1])
+        own = replica.own if replica and running else 0
+        seen = msgspec.structs.replace(seen, open=counts[0], opened=counts[1], own=own)
     if question.probe and replica and running and foreign is None and question.release in (None, replica.release.id):
         ok = replica.healthy
         seen = msgspec.structs.replace(

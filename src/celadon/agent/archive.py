@@ -41,8 +41,11 @@ def file_of(app: str, artifact: str) -> Path:
 def receive(app: str, artifact: str, read: Callable[[], bytes]) -> int:
     """Bytes taken from `read`: none where the archive is here already."""
     path = file_of(app, artifact)
-    if path.exists():
-        return 0
+    return 0 if path.exists() else receive_as(path, artifact, read)
+
+
+def receive_as(path: Path, artifact: str, read: Callable[[], bytes]) -> int:
+    """The same, into a file of the caller's choice."""
     descriptor, name = tempfile.mkstemp(prefix=".incoming.", dir=str(paths.make_dir(path.parent)))
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -67,7 +67,7 @@ class Docker:
     def artifacts(self, app: str) -> list[str]:
         """Images that a container can be made of, by digest. The Engine does not know apps: all of them."""
         paths.app_name(app)
-        with _translated("images"):
+        with translated("images"):
             return images.by_digest(self.engine)
 
     def put_artifact(
@@ -90,7 +90,7 @@ class Docker:
         """
         slot, release = placement["slot"], placement["release"]
         name = paths.replica_name(app, release["id"], slot["host"], slot["port"])
-        there = self._inspect(name)
+        there = self.inspect(name)
         if there is not None and not _belongs(there, app, slot, release["id"]):
             message = f"{name}: a container that Celadon did not make has this name"
             raise AgentError(REFUSED, message, f"on the host: docker rm -f {name}   then run this again")
@@ -100,9 +100,7 @@ class Docker:
         self._refuse_occupied(app, slot)
         if there is not None:
             self._remove(there["Id"])
-        with _translated(name):
-            made = self.engine.post("/containers/create", {"name": name}, self._recipe(app, placement, address))
-            self._run(made["Id"], name)
+        self.create(name, self.recipe(app, placement, address))
 
     def stop(self, app: str, release_id: str, slot: Json, grace: float) -> int | None:
         """The image's stop signal (SIGTERM), SIGKILL after `grace`; returns connections open just before.
@@ -111,7 +109,7 @@ class Docker:
         Stopped so, it stays stopped when the Engine restarts (`unless-stopped`).
         """
         name = paths.replica_name(app, release_id, slot["host"], slot["port"])
-        there = self._inspect(name)
+        there = self.inspect(name)
         if there is None or not _occupies(there):
             return 0
         if not _belongs(there, app, slot, release_id):
@@ -119,10 +117,10 @@ class Docker:
         pid = int(there["State"].get("Pid") or 0)
         is_open = counting.open_now(pid, int(_labels(there)[CONTAINER_PORT])) if pid else 0
         patience = max(0, math.ceil(grace))
-        with _translated(name):
+        with translated(name):
             path = "/containers/{}/stop".format(there["Id"])
             self.engine.post(path, {"t": str(patience)}, seconds=patience + STOP_MARGIN)
-        after = self._inspect(name)
+        after = self.inspect(name)
         if after is not None and _occupies(after):
             raise AgentError(UNAVAILABLE, f"{name}: still runs after SIGKILL", "on the host: docker ps; dmesg")
         return is_open
@@ -139,17 +137,17 @@ class Docker:
                 self._remove(container["Id"])
                 old_images.add(container["Config"]["Image"])
         # Asked for here: the Engine protects an image, not a name of it, and a replica starts by its name.
-        with _translated(app):
+        with translated(app):
             in_use = {entry["Image"] for entry in self.engine.get("/containers/json", {"all": "1"})}
         images.remove_unused(self.engine, sorted(old_images - in_use))
 
     def tail(self, app: str, release_id: str, slot: Json, lines: int) -> list[str]:
         """The last log lines, oldest first, running or not; then the Engine's word on why it did not run."""
         name = paths.replica_name(app, release_id, slot["host"], slot["port"])
-        there = self._inspect(name)
+        there = self.inspect(name)
         if there is None or not _belongs(there, app, slot, release_id):
             return []
-        with _translated(name):
+        with translated(name):
             texts = list(container_log.lines(self.engine.logs(there["Id"], lines)))
         return (texts + [note for note in (_note(there),) if note])[-lines:] if lines > 0 else []
 
@@ -158,10 +156,10 @@ class Docker:
     ) -> Iterator[container_log.Entry]:
         """The last log lines with times; with `cancelled`, also what comes, until it is set or the replica ends."""
         name = paths.replica_name(app, release_id, slot["host"], slot["port"])
-        there = self._inspect(name)
+        there = self.inspect(name)
         if there is None or not _belongs(there, app, slot, release_id):
             return
-        with _translated(name):
+        with translated(name):
             if cancelled is None:
                 frames = self.engine.logs(there["Id"], lines, timestamps=True)
             else:
@@ -170,7 +168,14 @@ class Docker:
 
     # How containers are made and found.
 
-    def _recipe(self, app: str, placement: Json, address: str) -> Json:
+    def create(self, name: str, recipe: Json) -> str:
+        """A container of this recipe, started; its id."""
+        with translated(name):
+            made: str = self.engine.post("/containers/create", {"name": name}, recipe)["Id"]
+            self._run(made, name)
+        return made
+
+    def recipe(self, app: str, placement: Json, address: str) -> Json:
         slot, release = placement["slot"], placement["release"]
         inner_port = int(release.get("container_port") or slot["port"])
         inner = f"{inner_port}/tcp"
@@ -211,7 +216,7 @@ class Docker:
                 raise AgentError(REFUSED, f"{name}: does not start: {said}", hint) from error
             raise
 
-    def _inspect(self, container: str) -> Json | None:
+    def inspect(self, container: str) -> Json | None:
         try:
             found: Json = self.engine.get("/containers/{}/json".format(quote(container, safe="")))
         except EngineError as error:
@@ -229,14 +234,31 @@ class Docker:
             if error.status != 404 and not going_already:
                 raise AgentError(UNAVAILABLE, f"{container[:12]}: Docker Engine: {error.message}") from error
 
+    def signal(self, container: str, name: str) -> None:
+        """One that has ended meanwhile needs none."""
+        try:
+            self.engine.post(f"/containers/{container}/kill", {"signal": name})
+        except EngineError as error:
+            if error.status not in (404, 409):
+                raise AgentError(UNAVAILABLE, f"{container[:12]}: Docker Engine: {error.message}") from error
+
+    def remove_by_force(self, container: str) -> None:
+        """Running or not. For what is ours alone: never a replica."""
+        try:
+            self.engine.delete(f"/containers/{container}", {"force": "1", "v": "1"})
+        except EngineError as error:
+            going_already = error.status == 409 and "in progress" in error.message
+            if error.status != 404 and not going_already:
+                raise AgentError(UNAVAILABLE, f"{container}: Docker Engine: {error.message}") from error
+
     def _labelled(self, app: str, host: str, port: int | None = None) -> Iterator[Json]:
         labels = ["celadon.app=" + app, "celadon.host=" + host]
         if port is not None:
             labels.append(f"celadon.port={port}")
-        with _translated(app):
+        with translated(app):
             listed = self.engine.get("/containers/json", {"all": "1", "filters": json.dumps({"label": labels})})
         for entry in listed:
-            found = self._inspect(entry["Id"])
+            found = self.inspect(entry["Id"])
             if found is not None and CONTAINER_PORT in _labels(found):
                 yield found
 
@@ -257,7 +279,7 @@ class Docker:
     def _occupant(self, app: str, slot: Json) -> tuple[str, str] | None:
         """Who holds the slot's port and is none of this app's replicas there, and the command that removes it."""
         address, port = self._resolve(slot["address"]), int(slot["port"])
-        with _translated(slot["host"]):
+        with translated(slot["host"]):
             running = self.engine.get("/containers/json", {"filters": json.dumps({"publish": [str(port)]})})
         for entry in running:
             if _publishes(entry, address, port) and not _is_replica(entry.get("Labels") or {}, app, slot):
@@ -275,7 +297,7 @@ class Docker:
 
 
 @contextlib.contextmanager
-def _translated(what: str) -> Iterator[None]:
+def translated(what: str) -> Iterator[None]:
     """What an Engine's error means where nothing better is known."""
     try:
         yield
@@ -344,6 +366,7 @@ def _replica(container: Json) -> Json:
         "restarts": int(container.get("RestartCount") or 0),
         "exit_code": None if _runs(container) or _never_ran(container) else int(state["ExitCode"]),
         "colour": labels.get("celadon.colour", ""),
+        "rollout": int(labels.get("celadon.rollout") or 0),
     }
 
 

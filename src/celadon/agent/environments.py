@@ -83,6 +83,17 @@ def ensure(app: str, source: Path, wanted: Recipe) -> Path:
     return directory
 
 
+def find(app: str, wanted: Recipe) -> Path | None:
+    """The environment that is there already."""
+    directory = paths.app_dir(app) / "environments" / wanted.key
+    return directory if is_done(directory) else None
+
+
+def build(directory: Path, source: Path, wanted: Recipe) -> None:
+    """One that is nobody else's, where the caller wants it."""
+    _build(directory, source, wanted)
+
+
 def is_done(directory: Path) -> bool:
     return (directory / DONE).is_file()
 

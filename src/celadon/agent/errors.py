@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class AgentError(Exception):
-    """`kind` is one of refused, unavailable, lease_lost, bug: the driver's own tree (`core/errors.py`)."""
+    """`kind` is one of refused, unavailable, lease_lost, not_home, bug: the driver's own tree (`core/errors.py`)."""
 
     def __init__(self, kind: str, message: str, hint: str | None = None, details: Sequence[str] = ()) -> None:
         super().__init__(message)

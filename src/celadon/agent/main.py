@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
-from celadon.agent import processes, wire
+from celadon.agent import leavings, processes, wire
 from celadon.agent.errors import AgentError
 from celadon.agent.wire import BUG
 
@@ -215,8 +215,12 @@ def _leave(agent: Agent) -> None:
 
 
 def end() -> None:
-    """At once: threads in the middle of a wait do not hold it up, and locks are released by the kernel."""
+    """At once: threads in the middle of a wait do not hold it up, and locks are released by the kernel.
+
+    Only what a trial started is taken back first.
+    """
     processes.end_all()
+    leavings.undo_all()
     os._exit(0)
 
 

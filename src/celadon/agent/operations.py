@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from celadon.agent import bind, execute, fence, paths, probe, replicas, runtimes, settings, slots, store
+from celadon.agent import bind, execute, fence, home, paths, probe, replicas, runtimes, settings, slots, store, trials
 from celadon.agent.main import Channel
 from celadon.agent.wire import STDOUT
 
@@ -127,6 +127,51 @@ def rollouts(args: Args, _channel: Channel) -> list[int]:
     return store.rollouts(paths.app_name(args["app"]))
 
 
+def releases(args: Args, _channel: Channel) -> list[Any]:
+    return home.releases(paths.app_name(args["app"]))
+
+
+def home_facts(args: Args, _channel: Channel) -> dict[str, Any]:
+    return home.facts(paths.app_name(args["app"]))
+
+
+def home_claim(args: Args, _channel: Channel) -> None:
+    home.claim(paths.app_name(args["app"]), home.seat_of(args["seat"]), int(args["fence"]))
+
+
+def home_receive(args: Args, _channel: Channel) -> None:
+    """The first piece (neither documents nor a journal) begins the copy anew."""
+    app, seat, fence_ = paths.app_name(args["app"]), home.seat_of(args["seat"]), int(args["fence"])
+    if "journal" in args:
+        home.receive_events(app, seat, fence_, int(args["journal"]), int(args["start"]), args["events"])
+    elif "documents" in args:
+        home.receive(app, seat, fence_, args["documents"])
+    else:
+        home.begin(app, seat, fence_)
+
+
+def home_seal(args: Args, _channel: Channel) -> str:
+    return home.seal(paths.app_name(args["app"]), home.seat_of(args["seat"]), int(args["fence"]))
+
+
+def home_digest(args: Args, _channel: Channel) -> str:
+    return home.digest(paths.app_name(args["app"]))
+
+
+def home_leave(args: Args, _channel: Channel) -> bool:
+    app, seat = paths.app_name(args["app"]), home.seat_of(args["seat"])
+    return home.leave(app, seat, int(args["fence"]), args["lease"], args["digest"])
+
+
+def home_open(args: Args, _channel: Channel) -> None:
+    home.open_copy(paths.app_name(args["app"]), home.seat_of(args["seat"]))
+
+
+def home_found(args: Args, _channel: Channel) -> None:
+    app, seat = paths.app_name(args["app"]), home.seat_of(args["seat"])
+    home.found(app, seat, int(args["fence"]), args["lease"], args["adopted"])
+
+
 @contextlib.contextmanager
 def _effect(args: Args) -> Iterator[str]:
     """Behind the fence; gives the app's checked name."""
@@ -143,6 +188,7 @@ def _release(release: dict[str, Any]) -> dict[str, Any]:
 HANDLERS = {
     "look": look,
     "warm_up": warm_up,
+    "try_out": trials.try_out,
     "tail": tail,
     "logs": logs,
     "run": execute.run,
@@ -157,4 +203,13 @@ HANDLERS = {
     "read_journal": read_journal,
     "append": append,
     "rollouts": rollouts,
+    "releases": releases,
+    "home_facts": home_facts,
+    "home_claim": home_claim,
+    "home_receive": home_receive,
+    "home_seal": home_seal,
+    "home_digest": home_digest,
+    "home_leave": home_leave,
+    "home_open": home_open,
+    "home_found": home_found,
 }

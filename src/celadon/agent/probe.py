@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import socket
+import threading
 import time
+from collections import Counter
 from typing import Any
 
 from celadon.agent.errors import AgentError
@@ -13,6 +16,8 @@ from celadon.agent.wire import REFUSED
 HEAD_LIMIT = 64 << 10
 BODY_LIMIT = 1 << 20  # read and thrown away: closing earlier would look like a broken client in the app's log
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: |$)")
+_made: Counter[tuple[str, int]] = Counter()
+_making = threading.Lock()
 _SAFE = re.compile(r"[\x21-\x7e]+")
 
 
@@ -31,6 +36,17 @@ def ask(address: str, port: int, question: dict[str, Any]) -> dict[str, Any]:
     except OSError as problem:
         error = (problem.strerror or type(problem).__name__).lower()
     return {"ok": not error, "status": status, "error": error, "seconds": time.monotonic() - began}
+
+
+def whole_answer(address: str, port: int, question: dict[str, Any], seconds: float) -> int:
+    """The status of an answer that came to its end. Raises OSError or HTTPException where it was cut."""
+    request = _request(address, port, question)
+    with socket.create_connection((address, port), timeout=seconds) as connection:
+        connection.sendall(request)
+        answer = http.client.HTTPResponse(connection, method="GET")
+        answer.begin()
+        answer.read()
+        return answer.status
 
 
 class _NotHttp(Exception):
@@ -58,8 +74,16 @@ def _host(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
+def made(address: str, port: int) -> int:
+    """Connections that this agent's own requests opened there: what a slot's count holds of our own."""
+    with _making:
+        return _made[address, port]
+
+
 def _status(address: str, port: int, request: bytes, end: float) -> int:
     with socket.create_connection((address, port), timeout=_left(end)) as connection:
+        with _making:
+            _made[address, port] += 1
         connection.settimeout(_left(end))
         connection.sendall(request)
         head, rest = _head(connection, end)

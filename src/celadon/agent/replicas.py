@@ -46,6 +46,7 @@ class Replica(NamedTuple):
             "restarts": int(self.state.get("restarts", 0)),
             "exit_code": None if running else self.state.get("exit_code"),
             "colour": self.spec["colour"],
+            "rollout": int(self.spec.get("rollout", 0)),
         }
 
 
@@ -81,6 +82,7 @@ def start(app: str, placement: dict[str, Any], run: dict[str, Any]) -> None:
             with contextlib.suppress(FileNotFoundError):
                 (directory / left).unlink()
         spec = {**run, "release": release["id"], "slot": slot, "colour": placement["colour"]}
+        spec["rollout"] = placement["rollout"]
         paths.write_json(directory / "spec.json", spec)
         initsystem.launch(name, directory, float(run["grace"]))
         _await_birth(directory, name)

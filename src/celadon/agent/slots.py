@@ -57,6 +57,7 @@ def observe(app: str, question: dict[str, Any], how: dict[str, Any], present: di
         "open": opened[0],
         "opened": opened[1],
         "probe": probed,
+        "own": probe.made(bind.resolve(slot["address"]), paths.port_number(slot["port"])),
     }
 
 

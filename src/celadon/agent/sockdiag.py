@@ -86,19 +86,28 @@ def rows(port: int, pid: int | None = None) -> Iterator[Row]:
         (folder / "tcp").stat()
 
 
-def _table(path: Path, port: int) -> Iterator[Row]:
-    wanted = f":{port:04X}"
+def listeners(pid: int | None = None) -> Iterator[Row]:
+    """Every listening socket in the namespace of `pid` (None: our own). Raises OSError as `rows` does."""
+    folder = Path("/proc/net" if pid is None else f"/proc/{pid}/net")
+    for name in ("tcp", "tcp6"):
+        if name == "tcp6" and not (folder / name).exists():
+            continue
+        yield from (row for row in _table(folder / name, None) if row.state == LISTEN)
+
+
+def _table(path: Path, port: int | None) -> Iterator[Row]:
+    wanted = ":" if port is None else f":{port:04X}"
     with path.open(encoding="ascii") as lines:
         next(lines, None)
         for line in lines:
             if wanted not in line:  # most lines of a busy host, and no need to take them apart
                 continue
             fields = line.split()
-            if not fields[1].endswith(wanted):
+            if port is not None and not fields[1].endswith(wanted):
                 continue
             yield Row(
                 address=_address(fields[1].partition(":")[0]),
-                port=port,
+                port=int(fields[1].rpartition(":")[2], 16),
                 remote_port=int(fields[2].rpartition(":")[2], 16),
                 state=int(fields[3], 16),
                 waiting=fields[5].startswith("03:"),  # the timer of a TIME_WAIT record, whatever state it prints

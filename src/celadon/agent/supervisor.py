@@ -146,10 +146,8 @@ class Supervisor:
         self._write("running")
 
     def _environment(self) -> dict[str, str]:
-        """What this process was given is not passed on, but for what tells a program whose machine it is on."""
-        kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("CELADON_")}
         values = json.loads(Path(self._spec["env_file"]).read_bytes())
-        return {**kept, **self._spec["defaults"], **values, **self._spec["env"]}
+        return {**kept_environment(), **self._spec["defaults"], **values, **self._spec["env"]}
 
     def _wait(self) -> None:
         child = self._child
@@ -206,6 +204,11 @@ class Supervisor:
         return self._named[1]
 
 
+def kept_environment() -> dict[str, str]:
+    """What this process was given is not passed on, but for what tells a program whose machine it is on."""
+    return {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("CELADON_")}
+
+
 def kill_group(leader: int) -> None:
     """End the command and all it started, those too that made a group of their own within the session."""
     with contextlib.suppress(ProcessLookupError):
@@ -222,9 +225,14 @@ def replace_file(path: Path, data: bytes) -> None:
     os.replace(name, str(path))
 
 
+def _private(path: str, flags: int) -> int:
+    """As in `paths`, which this file, run on its own, does not have: what it makes is its user's alone."""
+    return os.open(path, flags, 0o600)
+
+
 def supervised(directory: Path) -> bool:
     """Whether a supervisor holds this directory."""
-    with open(str(directory / "lock"), "ab", opener=paths.private) as file:
+    with open(str(directory / "lock"), "ab", opener=_private) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -263,7 +271,7 @@ def main() -> None:
     if sys.argv[1] == "--detach":
         detach(directory)
         return
-    with open(str(directory / "lock"), "ab", opener=paths.private) as lock:
+    with open(str(directory / "lock"), "ab", opener=_private) as lock:
         if hold(lock):
             Supervisor(directory).run()
 

@@ -43,17 +43,14 @@ def start(app: str, placement: dict[str, Any]) -> None:
         raise AgentError(REFUSED, "{}: the archive of release {} is not on this host".format(app, release["id"]))
     environment = _prepare(app, release)
     source = _source(app, release["id"])
-    host = bind.resolve(slot["address"])
-    command = [_expanded(word, host, slot["port"], release["version"]) for word in release["command"]]
-    program = _program(command, environment, source)
     replicas.start(
         app,
         placement,
         {
-            "argv": [program, *command[1:]],
+            "argv": argv(release, bind.resolve(slot["address"]), slot["port"], environment, source),
             "cwd": str(source),
             "env_file": str(paths.release_dir(app, release["id"]) / "env"),
-            "defaults": _defaults(environment, source),
+            "defaults": defaults(environment, source),
             "env": settings.always(placement),
             "grace": float(release["stop_timeout"]),
         },
@@ -85,7 +82,7 @@ def execution(app: str, release_id: str) -> dict[str, Any]:
         raise AgentError(REFUSED, f"{app}: release {release_id} is not on this host")
     source = _source(app, release_id)
     environment = paths.app_dir(app) / "environments" / name
-    env = {**os.environ, **_defaults(environment, source), **settings.environment(app, release_id)}
+    env = {**os.environ, **defaults(environment, source), **settings.environment(app, release_id)}
     return {"cwd": str(source), "env": env}
 
 
@@ -110,7 +107,13 @@ def _source(app: str, release_id: str) -> Path:
     return paths.release_dir(app, release_id) / "app"
 
 
-def _defaults(environment: Path, source: Path) -> dict[str, str]:
+def argv(release: dict[str, Any], host: str, port: int, environment: Path, source: Path) -> list[str]:
+    """The release's command, with its program found and its placeholders filled."""
+    command = [_expanded(word, host, port, release["version"]) for word in release["command"]]
+    return [_program(command, environment, source), *command[1:]]
+
+
+def defaults(environment: Path, source: Path) -> dict[str, str]:
     """What the release's own settings may overrule."""
     path = os.pathsep.join([str(environment / "bin"), os.environ.get("PATH", os.defpath)])
     # Output at once, or the last lines before a crash are lost.

@@ -39,6 +39,7 @@ STORE = "store"
 OPERATIONS = {
     "look": READ,
     "warm_up": READ,
+    "try_out": READ,  # nothing of it lasts
     "tail": READ,
     "logs": READ,
     "run": EFFECT,
@@ -53,14 +54,32 @@ OPERATIONS = {
     "read_journal": STORE,
     "append": STORE,
     "rollouts": STORE,
+    "releases": READ,
+    "home_facts": STORE,
+    "home_digest": STORE,
+    "home_claim": EFFECT,
+    "home_receive": STORE,
+    "home_seal": STORE,
+    "home_leave": STORE,
+    "home_open": STORE,
+    "home_found": STORE,
 }
 
-CHANGES = frozenset(name for name, kind in OPERATIONS.items() if kind == EFFECT) | {"swap_document", "append"}
+CHANGES = frozenset(name for name, kind in OPERATIONS.items() if kind == EFFECT) | {
+    "swap_document",
+    "append",
+    "home_receive",
+    "home_seal",
+    "home_leave",
+    "home_open",
+    "home_found",
+}
 """Without an answer to one of these, it may have been done."""
 
 REFUSED = "refused"
 UNAVAILABLE = "unavailable"
 LEASE_LOST = "lease_lost"
+NOT_HOME = "not_home"
 BUG = "bug"
 
 

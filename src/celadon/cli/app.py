@@ -10,11 +10,14 @@ from celadon.config.project import Project
 from celadon.core.intent import Intent
 from celadon.core.journal import Event
 from celadon.core.preflight import Scout
-from celadon.core.release import Release
+from celadon.core.release import Colour, Release
+from celadon.core.secret import Secret
+from celadon.core.trial import Trial, TrialFacts
 from celadon.core.wanted import Options, Wanted
 from celadon.drive.app import Confirm, Ending, Past
 from celadon.drive.driver import Watcher
 from celadon.drive.forecast import Forecast
+from celadon.drive.home import HomeStore
 from celadon.ports import World
 
 if TYPE_CHECKING:  # the adapters cost a tenth of a second to import; a verb that needs none must not pay it
@@ -25,11 +28,16 @@ if TYPE_CHECKING:  # the adapters cost a tenth of a second to import; a verb tha
 class Deploys(Protocol):
     """`celadon.drive.app.App`, as the verbs use it."""
 
+    @property
+    def who(self) -> str: ...
+
     def stop(self) -> None: ...
 
     async def deploy(self, release: Release, options: Options, confirm: Confirm | None = None) -> Ending: ...
 
     async def resume(self) -> Ending: ...
+
+    async def abort(self, keep: Colour | None = None) -> Ending: ...
 
     async def go_back(self) -> Ending: ...
 
@@ -65,6 +73,8 @@ class Reach(Protocol):
 
     async def check(self, host: str) -> str: ...
 
+    async def try_out(self, host: str, trial: Trial, secrets: Mapping[str, Secret]) -> TrialFacts: ...
+
 
 class Known(msgspec.Struct, frozen=True):
     """One host: how it is reached, and by which key it is known (empty: by none)."""
@@ -82,6 +92,7 @@ class Connected(msgspec.Struct, frozen=True, kw_only=True):
     project: Project
     wanted: Wanted
     world: World
+    home: HomeStore  # where the store is; `world.store`, as what may move
     app: Deploys
     reach: Reach
     hosts: tuple[Known, ...]

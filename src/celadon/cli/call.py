@@ -66,6 +66,8 @@ class Call:
         connect = self._connect or _real_connect()
         async with connect(self.project, need or Need(), self.environ) as connected:
             yield connected
+            if connected.home.advice is not None:
+                self.output.warn(connected.home.advice)
 
     async def confirm(self, question: str) -> bool:
         """Ask on stderr. Off a terminal only `--yes` is an answer."""

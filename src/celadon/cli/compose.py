@@ -38,6 +38,7 @@ from celadon.core.secret import Secret
 from celadon.core.wanted import Wanted
 from celadon.drive.app import App
 from celadon.drive.driver import Watcher
+from celadon.drive.home import HomeStore
 from celadon.ports import World
 
 STATIC_NEEDED = ("nodebalancers:read_write",)
@@ -56,7 +57,8 @@ async def connect(project: Project, need: Need, environ: Mapping[str, str]) -> A
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="celadon-")))
         releases = Releases(config, vault, root=project.root, scratch=scratch)
         hosts = await stack.enter_async_context(_hosts(project, found, vault, releases, environ))
-        store = hosts.store(config.app)
+        names = [address.name for address in found.addresses]
+        store = HomeStore(hosts.homes(config.app), config.app, found.home, names)
         vault.bind(store)
         if need.secrets:
             await vault.unlock()
@@ -87,6 +89,7 @@ async def connect(project: Project, need: Need, environ: Mapping[str, str]) -> A
             project=project,
             wanted=wanted,
             world=world,
+            home=store,
             app=App(world, wanted, who=who(environ), watch=watchers),
             reach=hosts,
             hosts=_known(project, found),
@@ -108,6 +111,9 @@ def wanted_of(config: Config, found: Inventory, *, url: str, lab: bool) -> Wante
         timeout=config.health.timeout.total_seconds(),
     )
     raw = msgspec.json.encode(config, order="deterministic")
+    # Where the home is changes nothing about a rollout: a moved home leaves plan and open rollout as they are.
+    homeless = msgspec.structs.replace(config, hosts=msgspec.structs.replace(config.hosts, home=None))
+    settings = msgspec.json.encode(homeless, order="deterministic")
     return Wanted(
         app=config.app,
         slots=found.slots,
@@ -135,7 +141,7 @@ def wanted_of(config: Config, found: Inventory, *, url: str, lab: bool) -> Wante
         add_nodes=config.balancer.add_nodes,
         keep=config.keep,
         home=found.home,
-        settings_hash=hashlib.sha256(raw).hexdigest()[:16],
+        settings_hash=hashlib.sha256(settings).hexdigest()[:16],
         config=raw,
     )
 

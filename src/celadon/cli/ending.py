@@ -1,6 +1,6 @@
 """How a drive's end is told: the summary on stdout, the reason on stderr, the exit code. From the journal alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -105,9 +105,19 @@ def served(rollout: Rollout, journal: Journal) -> str:
     if rollout.stable is not None:
         versions[rollout.stable.id] = rollout.stable.version
     parts = [f"{versions.get(release, release)} {count:,}" for release, count in sorted(journal.served.items())]
+    figures = journal.opens.figures()
+    if not parts and any(counted > error for counted, error in figures.values()):
+        return _by_count(versions, figures, journal.opens.uncounted)
     if not parts:
         return "unproven: no answer said which release gave it (set verify.contains)"
     return " · ".join([*parts, f"unproven {journal.unproven:,}"])
+
+
+def _by_count(versions: Mapping[str, str], figures: Mapping[str, tuple[int, int]], uncounted: int) -> str:
+    """The error is the balancer's health checks: how many of them there were is known by its interval only."""
+    parts = [f"{versions.get(release, release)} {n:,} ± {error:,}" for release, (n, error) in sorted(figures.items())]
+    gaps = f"; {many(uncounted, 'look')} could not count" if uncounted else ""
+    return f"{' · '.join(parts)}, by connections counted (not by answers){gaps}"
 
 
 def way_back(ending: Ending, rollout: Rollout) -> str:
@@ -205,6 +215,9 @@ def keys(ending: Ending, told: Told) -> dict[str, Any]:
         "requests": journal.sent,
         "failed": journal.failed,
         "served_by": dict(journal.served) | ({"unproven": journal.unproven} if journal.unproven else {}),
+        "connections": {
+            release: {"counted": n, "error": error} for release, (n, error) in sorted(journal.opens.figures().items())
+        },
         "switch_lag_s": switch_lag(ending.events),
         "cut": journal.cut,
         "evidence": evidence(ending),

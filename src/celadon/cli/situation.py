@@ -10,13 +10,15 @@ from typing import TypeVar
 import msgspec
 
 from celadon.cli.app import Connected
-from celadon.core.errors import CeladonError
+from celadon.core.errors import CeladonError, Refused
+from celadon.core.home import Adopted
 from celadon.core.intent import Intent, Rollout
 from celadon.core.journal import Journal
 from celadon.core.live import Live, live
 from celadon.core.observed import BalancerFacts, HostFacts, NodeFacts, Question, SlotFacts, SlotQuestion
 from celadon.core.release import Colour, Slot
 from celadon.drive import lease as leases
+from celadon.drive.app import decode_adopted
 from celadon.drive.lease import LeaseFacts
 
 Seen = TypeVar("Seen")
@@ -32,6 +34,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     journal: Journal | None
     lease: LeaseFacts | CeladonError | None
     live: Live | None
+    adopted: Adopted | None = None  # of a home that replaced a lost one
 
     @property
     def open(self) -> Rollout | None:
@@ -58,6 +61,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
         """The name that people gave to a release; its id where the newest rollout does not know it."""
         rollout = self.last
         known = [rollout.candidate, rollout.stable] if rollout is not None else []
+        known += self.adopted.releases if self.adopted is not None else ()
         return next((each.version for each in known if each is not None and each.id == release), release)
 
 
@@ -68,6 +72,7 @@ async def see(connected: Connected) -> Situation:
     balancer, intent, lease, hosts = await asyncio.gather(
         tried(world.balancer.read()), tried(connected.app.intent()), tried(read_lease(connected)), looks
     )
+    adopted = await tried(_adopted(connected))
     journal = None
     if isinstance(intent, Intent):
         past = await tried(connected.app.journal(intent.rollout.number))
@@ -80,11 +85,16 @@ async def see(connected: Connected) -> Situation:
         journal=journal,
         lease=lease,
         live=_live(connected, balancer, intent, journal),
+        adopted=adopted if isinstance(adopted, Adopted) else None,
     )
 
 
 async def read_lease(connected: Connected) -> LeaseFacts | None:
     return leases.decode(await connected.world.store.read_lease())
+
+
+async def _adopted(connected: Connected) -> Adopted | None:
+    return decode_adopted(await connected.world.store.read_adopted())
 
 
 async def tried(asking: Awaitable[Seen]) -> Seen | CeladonError:
@@ -124,3 +134,11 @@ def live_or(colour: Colour | None, situation: Situation) -> Colour:
         return colour
     now = situation.live
     return now.colour if now is not None and now.colour is not None else Colour.BLUE
+
+
+def colour_of(text: str | None) -> Colour | None:
+    if text is None:
+        return None
+    if text not in {colour.value for colour in Colour}:
+        raise Refused(f"{text!r} is not a colour", hint="blue or green")
+    return Colour(text)

@@ -75,7 +75,11 @@ VERBS = (
         options=(
             Option("--offline", "", "config and secrets only: nothing is contacted"),
             Option("--host", "HOST", "only this host"),
+            Option("--no-start", "", "predict only: do not start VERSION on an idle host"),
+            Option("--slow", "PATH", "a path that takes seconds: is it answered when VERSION is stopped?"),
         ),
+        more="VERSION is started once on a host of the idle colour, with its env and secrets and CELADON_TRIAL=1, "
+        "on a port of its own; what it does on SIGTERM is measured, and it is removed.",
     ),
     Verb("plan", "plan", "what a deploy would do, and how long it takes", more=DOCKER_OR_GIT, arguments=(VERSION,)),
     Verb(
@@ -113,7 +117,9 @@ VERBS = (
         "abort",
         "abort",
         "stable gets all traffic back; asks nothing",
-        options=(Option("--keep-colour", "COLOUR", "which colour serves, when home is lost and labels disagree"),),
+        options=(
+            Option("--keep-colour", "COLOUR", "all traffic to this colour, when nothing else tells which was stable"),
+        ),
     ),
     Verb(
         "rollback",
@@ -184,8 +190,21 @@ VERBS = (
             Option("--leave-running", "", "keep the lab afterwards"),
         ),
     ),
-    Verb("store move", "store", "move the home to another host", arguments=(Argument("HOST", required=True),)),
-    Verb("store adopt", "store", "replace a lost home"),
+    Verb(
+        "store move",
+        "store",
+        "move the home (lease, intent, journal) to another host",
+        more="Run it again after anything: it ends where it should. Refused while somebody drives.",
+        arguments=(Argument("HOST", required=True),),
+    ),
+    Verb(
+        "store adopt",
+        "store",
+        "replace a home that is lost for good: a new epoch begins on HOST",
+        more="Without HOST: on hosts.home. Every host must answer or be named dead. Traffic is not touched.",
+        arguments=(Argument("HOST"),),
+        options=(Option("--dead", "HOST,…", "these are gone for good; one that returns is refused until it is told"),),
+    ),
     Verb(
         "completion",
         "completion",

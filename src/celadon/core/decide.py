@@ -1,6 +1,8 @@
 """The rollout, as one pure function: decide(observed, intent, now) -> Act | Look | Wait | Finish | Halt.
 
-Rule 1: everything that chooses the next action lives here and in `traffic` and `judge`.
+Rule 1: everything that chooses the next action lives here and in the modules that it names: `traffic` moves it,
+`judge` says whether the candidate is good enough, `going_back` and `retiring` hold the rules of their phases,
+`attempts` keeps from trying again too soon.
 Rule 2: none of them can act. They import values only, so they cannot even try.
 
 Read RULES first: it is the rollout, top to bottom. The first rule with an opinion wins.
@@ -11,31 +13,37 @@ from collections.abc import Callable
 from celadon.core import judge, traffic
 from celadon.core.action import (
     Act,
-    Action,
     Decision,
     Finish,
     Halt,
     Look,
-    Prune,
     PutArtifact,
     PutSettings,
     Record,
     RunCommand,
-    SetNode,
     Start,
     Stop,
     Wait,
     WarmUpSlot,
 )
+from celadon.core.attempts import hold_back
+from celadon.core.going_back import go_back_if_asked, restore_stable
 from celadon.core.intent import HookMoment, Intent
-from celadon.core.journal import Abandoned, Committed, Paused, Retiring, Returning, StepDone, Target
-from celadon.core.observed import Mode, NodeSight, SlotSight
+from celadon.core.journal import Committed, Paused, Returning, StepDone, Target
+from celadon.core.observed import Mode, SlotSight
 from celadon.core.release import Instant, Slot
+from celadon.core.retiring import (
+    drain_then_stop,
+    finish,
+    let_actions_end,
+    look_a_last_time,
+    out_and_quiet,
+    prune,
+    soonest,
+    take_out,
+)
 from celadon.core.scene import Goal, Observed, Scene
 from celadon.core.strategy import FULL_WEIGHT, Approve, RunTest, SetWeight
-
-LOOKS_AT_ONCE = 16  # few enough that the first answer is still fresh when the last has come
-RETRY_DOUBLINGS = 5  # the pause after a failure grows to 32 times the first
 
 
 def decide(observed: Observed, intent: Intent, now: Instant) -> Decision:
@@ -52,16 +60,15 @@ def decide(observed: Observed, intent: Intent, now: Instant) -> Decision:
 
 
 def already_finished(scene: Scene) -> Decision | None:
+    """What the journal says to be over is over: only the intent may still have to be told."""
     finished = scene.journal.finished
     return Finish(finished.result, finished.reason) if finished is not None else None
 
 
-def go_back_if_asked(scene: Scene) -> Decision | None:
-    """Going back is possible until stable is signalled, asks nothing, and passes no gate."""
-    who = scene.intent.requests.go_back
-    if not who or scene.goal is Goal.BACK or scene.journal.retiring_at is not None:
-        return None
-    return Act((Record(Returning(reason="asked for", asked_by=who)),), f"{who} asked to go back")
+def let_it_be_written(scene: Scene) -> Decision | None:
+    """One decision at a time: while one is being written down, nothing is chosen that it may contradict."""
+    writing = any(isinstance(action, Record) for action in scene.observed.in_flight)
+    return Wait(None, "a decision is being written down") if writing else None
 
 
 def note_pause(scene: Scene) -> Decision | None:
@@ -96,26 +103,8 @@ def stop_when_stuck(scene: Scene) -> Decision | None:
     return Halt("it could not be finished in time", "celadon status · then run the same command again", False)
 
 
-def restore_stable(scene: Scene) -> Decision | None:
-    """Going back is safe with little knowledge, so it comes before looking around."""
-    if scene.goal is not Goal.BACK:
-        return None
-    targets = {node.facts.id: traffic.OFF for node in scene.candidate_nodes}
-    stable = [node for node in scene.stable_nodes if node.facts.id in scene.rollout.baseline]
-    home = {node.facts.id: Target(Mode.ACCEPT, scene.rollout.baseline[node.facts.id]) for node in stable}
-    away = [node for node in stable if not traffic.in_place(scene, node, home[node.facts.id])]
-    # Whether the net may be raised at once hangs on the candidate, and the bake reads it ever more rarely.
-    net = away and any(node.facts.mode is Mode.BACKUP for node in stable)
-    if net and (decision := _seen_since(scene, scene.journal.returning_at)) is not None:
-        return decision
-    if net and (old := tuple(n.facts.id for n in scene.candidate_nodes if scene.up(n) and not scene.fresh(n))):
-        return Look(old, "does the candidate still serve?")
-    if away and _served_by_backup(scene):
-        return _leave_backup(scene, stable, home, targets)
-    return traffic.move(scene, home | targets) or _seen_since(scene, scene.journal.returning_at)
-
-
 def run_before_prepare(scene: Scene) -> Decision | None:
+    """The operator's first hook, before anything is changed anywhere."""
     return run_hook(scene, "before_prepare") if scene.goal is Goal.FORWARD else None
 
 
@@ -159,7 +148,7 @@ def start_missing(scene: Scene) -> Decision | None:
         other = _left_over(scene, slot)
         if other is None:
             missing.append(Start(slot))
-        elif (decision := _out_and_quiet(scene, slot)) is None:
+        elif (decision := out_and_quiet(scene, slot)) is None:
             left.append(Stop(slot, other))
         else:
             waits.append(decision)
@@ -167,10 +156,11 @@ def start_missing(scene: Scene) -> Decision | None:
         return Act(tuple(left), f"stop what an earlier rollout left in {', '.join(stop.slot.key for stop in left)}")
     if missing:
         return Act(tuple(missing), f"start {', '.join(start.slot.key for start in missing)}")
-    return _soonest(waits)
+    return soonest(waits)
 
 
 def await_healthy(scene: Scene) -> Decision | None:
+    """No traffic before the replica itself has answered well, so many times in a row, on its own host."""
     if scene.goal is not Goal.FORWARD or scene.has_traffic:
         return None
     wanted = scene.rollout.health.passes
@@ -182,6 +172,7 @@ def await_healthy(scene: Scene) -> Decision | None:
 
 
 def warm_up(scene: Scene) -> Decision | None:
+    """Requests that wake the application up, once for each replica: users should not be the first."""
     if scene.goal is not Goal.FORWARD or scene.has_traffic:
         return None
     cold = []
@@ -223,7 +214,10 @@ def commit(scene: Scene) -> Decision | None:
 
 
 def after_commit(scene: Scene) -> Decision | None:
-    return run_hook(scene, "after_commit") if scene.goal is Goal.BAKE else None
+    """The operator's hook after the commit point; also where the bake passed while nobody drove, or none is needed."""
+    if scene.goal not in {Goal.BAKE, Goal.RETIRE} or scene.journal.retiring_at is not None:
+        return None
+    return run_hook(scene, "after_commit")
 
 
 def bake(scene: Scene) -> Decision | None:
@@ -251,54 +245,14 @@ def bake(scene: Scene) -> Decision | None:
     return Wait(min(look_at, committed + scene.timing.bake), "bake: rollback changes only the balancer")
 
 
-def take_out(scene: Scene) -> Decision | None:
-    """Retire: stable gets nothing any more, on any port, and that is seen."""
-    if scene.goal is not Goal.RETIRE or scene.rollout.stable_colour is None:
-        return None
-    keep = {node.facts.id: Target(Mode.ACCEPT, FULL_WEIGHT) for node in scene.candidate_nodes}
-    targets = {node.facts.id: traffic.OFF for node in scene.stable_nodes}
-    return traffic.move(scene, keep | targets)
-
-
-def drain_then_stop(scene: Scene) -> Decision | None:
-    """Never signal from accept, backup or drain; only what is off, fresh, and quiet or past the drain deadline."""
-    if scene.goal is Goal.RETIRE and scene.rollout.unmanaged:
-        return None
-    stopping = {action.slot for action in scene.observed.in_flight if isinstance(action, Stop)}
-    waits: list[Decision] = []
-    ready: list[Slot] = []
-    for slot in scene.leaving_slots:
-        if slot in stopping or _gone(scene, slot):
-            continue
-        decision = _may_stop(scene, slot)
-        if decision is None:
-            ready.append(slot)
-        else:
-            waits.append(decision)
-    if ready:
-        return _stop(scene, ready)
-    waiting = _looks_together(waits) or _soonest(waits)
-    return waiting or (Wait(None, "a replica is being stopped") if stopping else None)
-
-
 def run_last_hooks(scene: Scene) -> Decision | None:
+    """The operator's hook at the end, of going back or of going on."""
     return run_hook(scene, "after_rollback" if scene.goal is Goal.BACK else "after_finish")
-
-
-def prune(scene: Scene) -> Decision | None:
-    slots = (*scene.rollout.candidate_slots, *scene.rollout.stable_slots)
-    hosts = sorted({slot.host for slot in slots if scene.reachable(slot)})
-    left = tuple(Prune(host) for host in hosts if host not in scene.journal.pruned and not _given_up(scene, host))
-    return Act(left, "remove what no rollback needs") if left else None
-
-
-def let_actions_end(scene: Scene) -> Decision | None:
-    """Nothing of ours may still run when the lease is given back."""
-    return Wait(None, "an action is still under way") if scene.observed.in_flight else None
 
 
 RULES: tuple[Callable[[Scene], Decision | None], ...] = (
     already_finished,
+    let_it_be_written,
     go_back_if_asked,
     note_pause,
     protect_users,
@@ -318,73 +272,9 @@ RULES: tuple[Callable[[Scene], Decision | None], ...] = (
     drain_then_stop,
     run_last_hooks,
     prune,
+    look_a_last_time,
     let_actions_end,
 )
-
-
-def finish(scene: Scene) -> Decision:
-    if scene.goal is Goal.BACK:
-        returning = scene.journal.returning
-        assert returning is not None  # noqa: S101 - BACK means returning; for the type checker
-        return Finish("failed" if scene.rollout.stable_colour is None else "rolled_back", returning.reason)
-    return Finish("done", "the candidate serves and stable is retired")
-
-
-# -- going back ----------------------------------------------------------------------------------
-
-
-def _served_by_backup(scene: Scene) -> bool:
-    """No accept node is UP somewhere, and stable is a backup there: users are on the net now.
-
-    A stable node that was raised out of it counts once it has settled: whether a backup's health is checked is not
-    documented, so its UP may be from before, and the rest of the net must hold until then.
-    """
-    sick = {slot.node_address for slot in scene.rollout.candidate_slots if _is_sick(scene, slot)}
-    up = {node.facts.port for node in scene.candidate_nodes if scene.up(node) and node.facts.address not in sick}
-    up |= {node.facts.port for node in scene.stable_nodes if scene.serving(node)}
-    return any(node.facts.mode is Mode.BACKUP and node.facts.port not in up for node in scene.stable_nodes)
-
-
-def _leave_lone_backup(scene: Scene, home: traffic.Targets, off: traffic.Targets) -> Decision | None:
-    """A lone backup holds everything, so it moves beside a candidate that is UP, or when that one stays down.
-
-    A candidate that died is often back in seconds; until then the net serves, and waiting harms nobody.
-    """
-    if all(scene.up(node) for node in scene.candidate_nodes):
-        return traffic.move(scene, home | off)
-    if not scene.overdue(scene.journal.returning_at, scene.timing.up_within):
-        return traffic.await_up(scene, scene.candidate_nodes)
-    return traffic.move(scene, off) or traffic.move(scene, home)
-
-
-def _is_sick(scene: Scene, slot: Slot) -> bool:
-    """As its host sees it; the balancer's own check is slower to notice. A host that is silent says nothing good."""
-    sight = scene.slot(slot)
-    return not scene.reachable(slot) or sight is None or sight.fails > 0
-
-
-def _seen_since(scene: Scene, since: Instant | None) -> Decision | None:
-    """Who serves is said of answers younger than the wish to go back: the balancer overrules what we know."""
-    old = [n for n in scene.candidate_nodes + scene.stable_nodes if since is not None and n.read_at < since]
-    return Look(tuple(node.facts.id for node in old), "who serves now?") if old else None
-
-
-def _leave_backup(
-    scene: Scene, stable: list[NodeSight], home: traffic.Targets, off: traffic.Targets
-) -> Decision | None:
-    """One address at a time, each UP before the next."""
-    addresses = sorted({node.facts.address for node in stable})
-    if len(addresses) == 1:
-        return _leave_lone_backup(scene, home, off)
-    for address in addresses:
-        here = [node for node in stable if node.facts.address == address]
-        targets = {node.facts.id: home[node.facts.id] for node in here}
-        if traffic.rise_is_late(scene, here):
-            continue  # it may be dead: the next one is tried
-        decision = traffic.move(scene, targets) or traffic.await_up(scene, here) or traffic.settle(scene, here)
-        if decision is not None:
-            return decision
-    return traffic.move(scene, home | off)
 
 
 # -- steps ---------------------------------------------------------------------------------------
@@ -455,104 +345,6 @@ def _verified(scene: Scene) -> Decision | None:
     return Wait(None, f"verify through the users' door: {public.passes} of {wanted} good answers in a row")
 
 
-# -- retiring ------------------------------------------------------------------------------------
-
-
-def _gone(scene: Scene, slot: Slot) -> bool:
-    """Nothing of the leaving release is left in the slot, as its host says; or it was abandoned."""
-    if slot.key in scene.journal.abandoned:
-        return True
-    if not scene.reachable(slot):
-        return False
-    sight = scene.slot(slot)
-    if sight is None:
-        return False
-    replica = sight.facts.replica
-    leaving = _leaving_release(scene)
-    return replica is None or replica.release != leaving or (not replica.running and _was_stopped(scene, slot))
-
-
-def _was_stopped(scene: Scene, slot: Slot) -> bool:
-    return (slot.key, _leaving_release(scene)) in scene.journal.stopped
-
-
-def _leaving_release(scene: Scene) -> str:
-    release = scene.rollout.candidate if scene.goal is Goal.BACK else scene.rollout.stable
-    return release.id if release is not None else ""
-
-
-def _may_stop(scene: Scene, slot: Slot) -> Decision | None:
-    nodes = scene.nodes_at(slot)
-    on = [node for node in nodes if not scene.off(node)]
-    if on:
-        return traffic.settle(scene, on) or Wait(None, f"{slot.key} is not out of the balancer")
-    touched = any(node.facts.id in scene.journal.raised | scene.rollout.baseline.keys() for node in nodes)
-    if not scene.reachable(slot):
-        return _abandon(scene, slot, _drain_until(scene, nodes))
-    return _drained(scene, slot, nodes, had_traffic=touched)
-
-
-def _out_and_quiet(scene: Scene, slot: Slot) -> Decision | None:
-    """What an earlier rollout left is signalled only when it is as certainly out as a stable that retires."""
-    nodes = scene.nodes_at(slot)
-    return traffic.settle(scene, nodes) or _drained(scene, slot, nodes, had_traffic=True)
-
-
-def _drained(scene: Scene, slot: Slot, nodes: list[NodeSight], *, had_traffic: bool) -> Decision | None:
-    """None once nobody is waiting for an answer from there, or the drain deadline has passed, on fresh answers."""
-    deadline = _drain_until(scene, nodes)
-    sight = scene.slot(slot)
-    since = sight.quiet_since if sight is not None else None
-    quiet = since is not None and scene.now >= since + scene.timing.quiet
-    if had_traffic and not quiet and scene.now < deadline:
-        return Wait(deadline, f"drain {slot.key}: {_open(sight)}")
-    stale = [node for node in nodes if not scene.fresh(node)]
-    return Look(tuple(node.facts.id for node in stale), f"{slot.key}: still out?") if stale else None
-
-
-def _drain_until(scene: Scene, nodes: list[NodeSight]) -> Instant:
-    settled = (scene.unchanged_since(node) + scene.timing.settle for node in nodes)
-    return max(settled, default=scene.now) + scene.timing.drain
-
-
-def _abandon(scene: Scene, slot: Slot, deadline: Instant) -> Decision:
-    over = max(deadline, scene.now - scene.lost_for(slot)) + scene.timing.lost
-    if scene.now >= over:
-        return Act((Record(Abandoned(slot=slot.key)),), f"{slot.host} is dead and gets no traffic: left for later")
-    return Wait(over, f"{slot.host} does not answer")
-
-
-def _stop(scene: Scene, slots: list[Slot]) -> Decision:
-    if scene.goal is Goal.RETIRE and scene.journal.retiring_at is None:
-        return Act((Record(Retiring()),), "stable is out of the balancer and quiet")
-    release = _leaving_release(scene)
-    return Act(tuple(Stop(slot, release) for slot in slots), f"stop {', '.join(slot.key for slot in slots)}")
-
-
-def _open(sight: SlotSight | None) -> str:
-    if sight is None or sight.facts.open is None:
-        return "open connections cannot be counted"
-    return f"{sight.facts.open} open" if sight.facts.open else "waiting for quiet"
-
-
-def _looks_together(waits: list[Decision]) -> Decision | None:
-    """Fifty slots that are read and stopped one after the other take fifty times as long as two."""
-    looks = [decision for decision in waits if isinstance(decision, Look)]
-    nodes = [node for look in looks for node in look.nodes]
-    return Look(tuple(nodes[:LOOKS_AT_ONCE]), looks[0].because) if looks else None
-
-
-def _soonest(waits: list[Decision]) -> Decision | None:
-    """Looks and acts before waits; of waits the one that ends first."""
-    for decision in waits:
-        if not isinstance(decision, Wait):
-            return decision
-    timed = [wait for wait in waits if isinstance(wait, Wait)]
-    if not timed:
-        return None
-    return min(timed, key=lambda wait: wait.until if wait.until is not None else float("inf"))
-
-
 # -- shared questions ----------------------------------------------------------------------------
 
 
@@ -584,59 +376,3 @@ def _passes(sight: SlotSight | None) -> int:
 
 def _hosts(actions: tuple[PutSettings, ...] | tuple[PutArtifact, ...]) -> str:
     return ", ".join(action.host for action in actions)
-
-
-def _given_up(scene: Scene, host: str) -> bool:
-    """Housekeeping that keeps failing must not keep a rollout open."""
-    failed = scene.journal.failures.get(failure_key(Prune(host)))
-    return failed is not None and failed[0] >= judge.ATTEMPTS
-
-
-def subject(action: Action) -> tuple[object, ...]:
-    """What an action is about: two about the same thing never run at once."""
-    match action:
-        case SetNode(node=node):
-            return ("node", node)
-        case Start(slot=slot) | Stop(slot=slot) | WarmUpSlot(slot=slot):
-            return ("slot", slot.key)
-        case PutSettings(host=host):
-            return ("settings", host)
-        case PutArtifact(host=host):
-            return ("artifact", host)
-        case Prune(host=host):
-            return ("prune", host)
-        case RunCommand(kind=kind, name=name):
-            return ("command", kind, name)
-        case Record(event=event):
-            return ("record", event)
-
-
-def failure_key(action: Action) -> str:
-    """The words failures of this action are counted by."""
-    if isinstance(action, SetNode):
-        return f"SetNode {action.node} {action.mode.value} {action.weight}"
-    return " ".join(str(part) for part in (type(action).__name__, *subject(action)[1:]))
-
-
-def hold_back(decision: Decision, scene: Scene) -> Decision:
-    """Leave out what is under way or failed a moment ago. Trying again gets rarer; giving up is the judge's."""
-    if isinstance(decision, Wait) and decision.until is not None and decision.until <= scene.now:
-        return Wait(None, decision.because)  # a rule waits for something else by now; the loop must not spin
-    if not isinstance(decision, Act):
-        return decision
-    busy = {subject(action) for action in scene.observed.in_flight}
-    free = [action for action in decision.actions if subject(action) not in busy]
-    if not free:
-        return Wait(None, decision.because)
-    due = {action: _retry_at(scene, action) for action in free}
-    ready = tuple(action for action in free if due[action] <= scene.now)
-    if ready:
-        return Act(ready, decision.because)
-    return Wait(min(due.values()), f"{decision.because}: a moment ago this failed")
-
-
-def _retry_at(scene: Scene, action: Action) -> Instant:
-    failed = scene.journal.failures.get(failure_key(action))
-    if failed is None:
-        return scene.now
-    return failed[1] + scene.timing.retry * 2.0 ** min(failed[0] - 1, RETRY_DOUBLINGS)

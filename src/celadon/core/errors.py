@@ -2,6 +2,7 @@
 
 CeladonError
 ├── Refused          2  trying again is useless: somebody must change something
+│   └── NotHome      2  this host is not the app's home any more, or the deployer's home is of an old epoch
 ├── ReleaseFailed    3  Celadon worked, the release did not: stable serves
 ├── Unavailable      4  try again
 │   ├── NoAnswer     4  it may have been done: look before trying again
@@ -42,6 +43,12 @@ class Refused(CeladonError):
 
     exit_code = 2
     code = "refused"
+
+
+class NotHome(Refused):
+    """The host asked does not keep the app's store (any more), or knows a newer home than this driver's."""
+
+    code = "not_home"
 
 
 class ReleaseFailed(CeladonError):

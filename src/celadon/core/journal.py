@@ -11,6 +11,7 @@ import msgspec
 
 from celadon.core.foreign import Count, Utc
 from celadon.core.observed import Mode
+from celadon.core.opens import Opens
 from celadon.core.release import Instant, ReleaseId, SlotKey
 
 
@@ -133,6 +134,7 @@ class Verified(_Event, frozen=True, kw_only=True):
     unknown: Count = 0
     served: dict[ReleaseId, Count] = {}
     unproven: Count = 0
+    opens: Opens = Opens()
 
 
 class Finished(_Event, frozen=True, kw_only=True):
@@ -181,6 +183,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     asked: dict[int, Target] = {}
     asked_at: dict[int, Instant] = {}
     raised: frozenset[int] = frozenset()  # nodes ever asked to take traffic in this rollout
+    netted: frozenset[int] = frozenset()  # nodes ever asked to be the net: their UP may be from before
     started: frozenset[SlotKey] = frozenset()
     warmed: frozenset[tuple[SlotKey, str]] = frozenset()
     warmed_at: Instant | None = None  # the last warm-up: from here a gate waits for nobody but a person
@@ -204,6 +207,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     failed_on_candidate: int = 0
     served: dict[ReleaseId, int] = {}
     unproven: int = 0
+    opens: Opens = Opens()
     finished: Finished | None = None
 
 
@@ -227,6 +231,8 @@ def _remember(journal: Journal, event: Event, at: Instant) -> Journal:  # noqa: 
             changes = {"asked": journal.asked | {event.node: target}, "asked_at": journal.asked_at | {event.node: at}}
             if event.mode in {Mode.ACCEPT, Mode.BACKUP}:
                 changes["raised"] = journal.raised | {event.node}
+            if event.mode is Mode.BACKUP:
+                changes["netted"] = journal.netted | {event.node}
         case Started():
             changes = {"started": journal.started | {event.slot}}
         case Warmed():
@@ -268,6 +274,7 @@ def _remember(journal: Journal, event: Event, at: Instant) -> Journal:  # noqa: 
                 "failed_on_candidate": journal.failed_on_candidate + event.failed_on_candidate,
                 "unproven": journal.unproven + event.unproven,
                 "served": served,
+                "opens": journal.opens.add(event.opens),
             }
         case Finished():
             changes = {"finished": event}

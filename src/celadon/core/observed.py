@@ -76,13 +76,15 @@ class ReplicaFacts(msgspec.Struct, frozen=True):
     restarts: int
     exit_code: int | None
     colour: str = ""
+    rollout: int = 0  # the one that started it; 0: it does not say
 
 
 class SlotFacts(msgspec.Struct, frozen=True):
     """One slot as its host sees it.
 
     `open`: connections to the slot now; None when a running replica cannot be counted. `opened`: how many were
-    ever opened (only differences mean anything; Celadon's own probes are not in it); None as above.
+    ever opened (only differences mean anything); None as above. `own`: how many of them were this driver's, its probes
+    and warm-ups.
     A slot with no replica and no listener has `open == 0` and `opened == 0`.
     """
 
@@ -94,6 +96,7 @@ class SlotFacts(msgspec.Struct, frozen=True):
     opened: int | None = None
     probe: ProbeFacts | None = None  # None: no probe was asked for, or the expected replica does not own the port
     remedy: str = ""  # the command that shows or removes what is foreign, for a person on the host
+    own: int = 0
 
 
 class HostFacts(msgspec.Struct, frozen=True):

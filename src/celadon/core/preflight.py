@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from celadon.core.errors import Refused
+from celadon.core.home import epoch_of
 from celadon.core.intent import Intent, Rollout, Timing
 from celadon.core.journal import Journal
 from celadon.core.live import Live, live
@@ -18,6 +19,7 @@ from celadon.core.strategy import blue_green
 from celadon.core.wanted import Options, Wanted
 
 DISK_FREE = 512 * 1024**2  # bytes; below it a pull is likelier to fail than not
+FIRST_DEPLOY = "a first deploy: nothing serves yet, and there is nothing to go back to"
 CLOCK_SKEW = 60.0  # seconds between a host's clock and ours: times in logs would mislead
 
 
@@ -30,6 +32,12 @@ class Scout(msgspec.Struct, frozen=True, kw_only=True):
     intent: Intent | None = None  # the newest rollout
     journal: Journal | None = None
     known: tuple[Release, ...] = ()  # releases of earlier rollouts, newest first
+    fence: int | None = None  # of the home's lease, read after the hosts were seen
+    last_rollout: int = 0  # as far as hosts remember, where a home was replaced
+
+    @property
+    def next_rollout(self) -> int:
+        return max(self.last_rollout, self.intent.rollout.number if self.intent is not None else 0) + 1
 
 
 class NodeToAdd(msgspec.Struct, frozen=True):
@@ -50,6 +58,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
 
 def open_rollout(wanted: Wanted, release: Release, options: Options, scout: Scout) -> Opening:
     """Raises Refused with the first thing that a person must change; nothing was changed by asking."""
+    _one_home(wanted, scout)
     configs = _configs(wanted, scout.balancer)
     nodes = _by_colour(wanted, configs)
     _no_strangers(wanted, configs)
@@ -62,9 +71,8 @@ def open_rollout(wanted: Wanted, release: Release, options: Options, scout: Scou
     warnings = _hosts(wanted, scout, candidate_colour, now_live)
     stable = _stable(wanted, scout, now_live)
     baseline, floor = _floor(wanted, configs, nodes, now_live, options)
-    number = scout.intent.rollout.number + 1 if scout.intent is not None else 1
     rollout = Rollout(
-        number=number,
+        number=scout.next_rollout,
         app=wanted.app,
         kind="deploy",
         candidate=release,
@@ -75,7 +83,7 @@ def open_rollout(wanted: Wanted, release: Release, options: Options, scout: Scou
         ports=tuple(config.port for config in configs),
         balancer=scout.balancer.label,
         steps=blue_green(tuple(test.name for test in wanted.tests), hold=options.hold),
-        timing=_timing(wanted.timing, configs),
+        timing=timing_on(wanted.timing, configs),
         health=wanted.health,
         verify=wanted.verify,
         tests=wanted.tests,
@@ -92,6 +100,13 @@ def open_rollout(wanted: Wanted, release: Release, options: Options, scout: Scou
     return Opening(rollout=rollout, add=add, warnings=tuple(warnings), live=now_live)
 
 
+def live_release(wanted: Wanted, scout: Scout) -> Release | None:
+    """What serves, as far as the balancer and the hosts tell; None: nothing, or nothing that is known."""
+    configs = [config for config in scout.balancer.configs if not wanted.ports or config.port in wanted.ports]
+    nodes = _by_colour(wanted, configs)
+    return _stable(wanted, scout, live(nodes, scout.intent, scout.journal))
+
+
 def plan_id(opening: Opening, balancer: BalancerFacts) -> str:
     """A hash of both releases, the config, the slots and each node's (config, address, mode, weight)."""
     rollout = opening.rollout
@@ -99,6 +114,29 @@ def plan_id(opening: Opening, balancer: BalancerFacts) -> str:
     stable = rollout.stable.id if rollout.stable is not None else ""
     parts = (rollout.candidate.id, stable, rollout.settings_hash, rollout.slots, nodes)
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:10]
+
+
+# -- the home ------------------------------------------------------------------------------------
+
+
+def _one_home(wanted: Wanted, scout: Scout) -> None:
+    """A host that saw a larger fence than the home ever gave knows another home, or this one lost its memory."""
+    if scout.fence is None:
+        return
+    for name, facts in sorted(scout.hosts.items()):
+        if isinstance(facts, str) or facts.fence <= scout.fence:
+            continue
+        if (theirs := epoch_of(facts.fence)) > (ours := epoch_of(scout.fence)):
+            raise Refused(
+                f"the home of {wanted.app} was replaced: {name} knows epoch {theirs}, and this home is of epoch {ours}",
+                hint="celadon.toml: hosts.home is the host that `celadon store adopt` named · lost too: "
+                "celadon store adopt begins another",
+            )
+        raise Refused(
+            f"the home of {wanted.app} lost its memory: {name} has seen fence {facts.fence}, "
+            f"the home's is {scout.fence}",
+            hint="celadon store adopt begins a new epoch; traffic stays as it is",
+        )
 
 
 # -- the balancer --------------------------------------------------------------------------------
@@ -233,7 +271,7 @@ def _hosts(wanted: Wanted, scout: Scout, candidate: Colour, now: Live) -> list[s
         elif abs(host.utc - scout.utc) > CLOCK_SKEW:
             warnings.append(f"{name}: its clock is {host.utc - scout.utc:+.0f} s off")
     if now.kind == "none":
-        warnings.append("a first deploy: nothing serves yet, and there is nothing to go back to")
+        warnings.append(FIRST_DEPLOY)
     return warnings
 
 
@@ -287,7 +325,7 @@ def _floor(
     return baseline, floor
 
 
-def _timing(timing: Timing, configs: Sequence[ConfigFacts]) -> Timing:
+def timing_on(timing: Timing, configs: Sequence[ConfigFacts]) -> Timing:
     """How long UP may take, and how often to ask for it, follows from the balancer's own checks."""
     slowest = max(config.check_interval * config.check_attempts for config in configs)
     return msgspec.structs.replace(

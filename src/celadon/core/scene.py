@@ -96,8 +96,9 @@ class Scene:
         return asked is None or asked.mode is Mode.ACCEPT
 
     def serving(self, node: NodeSight) -> bool:
-        """Counts toward the serving floor (design, section 5, rule 5)."""
-        return self.up(node) and (node.rose or self.settled(node))
+        """Counts toward the serving floor (design, section 5, rule 5). What was the net always settles."""
+        rose = node.rose and node.facts.id not in self.journal.netted
+        return self.up(node) and (rose or self.settled(node))
 
     def off(self, node: NodeSight) -> bool:
         """Gets no traffic for certain: asked, seen and settled as reject; or never anything else in this rollout."""

@@ -7,6 +7,7 @@ after each change, and never below the serving floor. Nothing here knows about s
 from celadon.core.action import Act, Decision, Look, SetNode, Wait
 from celadon.core.journal import Target
 from celadon.core.observed import Mode, NodeSight
+from celadon.core.release import Instant
 from celadon.core.scene import Goal, Scene
 
 Targets = dict[int, Target]
@@ -50,7 +51,7 @@ def await_up(scene: Scene, nodes: list[NodeSight]) -> Decision | None:
     down = [node for node in nodes if not scene.up(node)]
     if not down:
         return None
-    return _poll(scene, down, f"the balancer checks {_names(down)}")
+    return poll(scene, down, f"the balancer checks {_names(down)}")
 
 
 def in_place(scene: Scene, node: NodeSight, target: Target) -> bool:
@@ -118,7 +119,7 @@ def _ask(scene: Scene, nodes: list[NodeSight], targets: Targets, *, lowers: bool
         return Look(_ids(unread), f"read back {_names(unread)}")
     if not lagging:
         return Wait(None, f"asking the balancer about {_names(nodes)}")
-    return _poll(scene, lagging, f"{_names(lagging)} not seen yet as asked for")
+    return poll(scene, lagging, f"{_names(lagging)} not seen yet as asked for")
 
 
 def _change(node: NodeSight, target: Target, *, lowers: bool) -> SetNode:
@@ -149,7 +150,7 @@ def _lower(scene: Scene, nodes: list[NodeSight], targets: Targets) -> Decision:
             continue
         if len(here) >= floor(scene, port):
             return Look(_ids([n for n in here if not scene.fresh(n)]), f"port {port}: still serving without it?")
-        return _poll(
+        return poll(
             scene,
             [n for n in scene.observed.nodes.values() if n.facts.port == port and _stays(n, targets)],
             f"port {port}: {len(here)} of {floor(scene, port)} nodes serve without it",
@@ -169,13 +170,22 @@ def _await_floor(scene: Scene, unready: list[NodeSight]) -> Decision | None:
     return settle(scene, up)
 
 
-def _poll(scene: Scene, nodes: list[NodeSight], because: str) -> Decision:
+def poll(scene: Scene, nodes: list[NodeSight], because: str) -> Decision:
     """Look when due. Each read of an unchanged node makes the next pause half as long again."""
     if not nodes:
         return Wait(None, because)
-    due = {node.facts.id: node.read_at + scene.timing.poll * 1.5 ** min(node.reads - 1, 6) for node in nodes}
-    ready = tuple(id_ for id_, at in due.items() if at <= scene.now)
-    return Look(ready, because) if ready else Wait(min(due.values()), because)
+    if ready := due(scene, nodes):
+        return Look(ready, because)
+    return Wait(min(_poll_at(scene, node) for node in nodes), because)
+
+
+def due(scene: Scene, nodes: list[NodeSight]) -> tuple[int, ...]:
+    """Which of these `poll` would read now."""
+    return tuple(node.facts.id for node in nodes if _poll_at(scene, node) <= scene.now)
+
+
+def _poll_at(scene: Scene, node: NodeSight) -> Instant:
+    return node.read_at + scene.timing.poll * 1.5 ** min(node.reads - 1, 6)
 
 
 def _time_to_rise_is_over(scene: Scene) -> bool:

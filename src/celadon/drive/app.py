@@ -9,18 +9,19 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from celadon.core import foreign
+from celadon.core import foreign, restore
 from celadon.core.action import Finish, Halt
 from celadon.core.errors import CeladonError, Refused, Unavailable
+from celadon.core.home import Adopted, epoch_of
 from celadon.core.intent import Intent, Requests, Rollout
 from celadon.core.journal import EMPTY, Event, Finished, Journal, Opened, fold
 from celadon.core.observed import HostFacts, Question, SlotQuestion
-from celadon.core.preflight import Opening, Scout, open_rollout, plan_id
-from celadon.core.release import Release, ReleaseId
+from celadon.core.preflight import Opening, Scout, live_release, open_rollout, plan_id
+from celadon.core.release import Colour, Release, ReleaseId
 from celadon.core.wanted import Options, Wanted
 from celadon.drive.driver import Driver, Watcher, decode_intent, silent
 from celadon.drive.forecast import Forecast, forecast
-from celadon.drive.lease import Held, Lease
+from celadon.drive.lease import Held, Lease, decode
 from celadon.drive.log import decode_events, senseless
 from celadon.ports import World
 
@@ -60,10 +61,14 @@ class App:
     def __init__(self, world: World, wanted: Wanted, *, who: str, watch: Watcher = silent) -> None:
         self.world = world
         self.wanted = wanted
-        self.who = who
+        self._who = who
         self._watch = watch
         self._driver: Driver | None = None
         self._stopping = False
+
+    @property
+    def who(self) -> str:
+        return self._who
 
     def stop(self) -> None:
         """End the drive: nothing new starts, what is in flight gets a few seconds, the lease is given back."""
@@ -95,7 +100,8 @@ class App:
             await self._add_nodes(opening)
             if lease.problem is not None:
                 raise lease.problem
-            return await self._drive(lease, await self._open(opening, options))
+            requests = Requests(until_commit=options.until_commit)
+            return await self._drive(lease, await self._open(opening.rollout, requests, lease.fence))
         finally:
             await self._give_back(lease)
 
@@ -130,6 +136,34 @@ class App:
 
     # -- going back ----------------------------------------------------------------------------
 
+    async def abort(self, keep: Colour | None = None) -> Ending:
+        """Stable serves again. Where a lost home took the history along, the labels or `keep` say which that is."""
+        intent = await self.intent()
+        if intent is None or intent.finished:
+            if keep is None and (intent is not None or await self._adopted() is None):
+                raise Refused("no rollout is open", hint="celadon history · celadon deploy VERSION")
+            return await self._restore(keep)
+        stable = intent.rollout.stable_colour
+        if keep is not None and keep != stable:
+            raise Refused(
+                f"rollout {intent.rollout.number} is open, and its stable is {stable or 'nothing'}",
+                hint="celadon abort goes back to it · celadon resume goes on",
+            )
+        return await self.go_back()
+
+    async def _restore(self, keep: Colour | None) -> Ending:
+        lease = self._lease()
+        await self._take(lease)
+        try:
+            scout = await self.scout()
+            stays = keep if keep is not None else restore.which_stays(self.wanted, scout)
+            rollout = restore.open_return(self.wanted, stays, scout)
+            if lease.problem is not None:
+                raise lease.problem
+            return await self._drive(lease, await self._open(rollout, Requests(go_back=self.who), lease.fence))
+        finally:
+            await self._give_back(lease)
+
     async def go_back(self) -> Ending:
         """Abort, or rollback while the rollout is open: stable serves again. Asks nothing, passes no gate."""
         intent = await self._open_intent()
@@ -139,20 +173,41 @@ class App:
                 f"rollout {intent.rollout.number} has retired its stable: the balancer alone cannot bring it back",
                 hint="celadon resume finishes it; then celadon rollback starts the kept release",
             )
+        if journal.committed_at is not None and intent.rollout.stable_colour is None:
+            raise Refused(
+                f"rollout {intent.rollout.number} is a first deploy and serves: there is nothing to go back to",
+                hint="celadon resume finishes it; then deploy another release",
+            )
         await self.request(lambda requests: msgspec.structs.replace(requests, go_back=self.who, paused=False))
         return await self._drive_or_follow()
 
     async def rollback(self, release_id: ReleaseId | None = None) -> Ending:
-        """The way back: by the balancer alone while a rollout is open, by starting a kept release later."""
+        """The way back: by the balancer alone while a rollout is open, by starting a kept release later.
+
+        Asked again it goes on: a rollback that is open is driven to its end, and never undone by being repeated.
+        """
         intent = await self.intent()
-        if intent is not None and not intent.finished:
-            return await self.go_back()
-        return await self._roll_to(await self._kept(intent, release_id))
+        if intent is None or intent.finished:
+            return await self._roll_to(await self._kept(intent, release_id))
+        if goes_on(intent, release_id):
+            return await self.resume()
+        stable = intent.rollout.stable
+        if release_id is not None and (stable is None or release_id not in {stable.id, stable.version}):
+            raise Refused(
+                f"rollout {intent.rollout.number} is open: it can only go back to its own stable",
+                hint="celadon rollback, then celadon rollback RELEASE",
+            )
+        return await self.go_back()
 
     async def _kept(self, intent: Intent | None, release_id: ReleaseId | None) -> Release:
-        if intent is None:
+        if intent is None and await self._adopted() is None:
             raise Refused("nothing was ever deployed, so there is nothing to go back to", hint="celadon deploy VERSION")
-        live = intent.rollout.candidate if intent.finished == "done" else intent.rollout.stable
+        if intent is None:
+            live = live_release(self.wanted, await self.scout())  # a lost home took the history along
+        else:
+            live = intent.rollout.candidate if intent.finished == "done" else intent.rollout.stable
+        if live is not None and release_id in {live.id, live.version}:
+            return live  # the same command again, after its end: nothing is left to do
         known = [release for release in await self.known() if live is None or release.id != live.id]
         if release_id is None:
             if not known:
@@ -171,10 +226,12 @@ class App:
             scout = await self.scout()
             plain = msgspec.structs.replace(self.wanted, tests=())  # going back passes no gate
             opening = open_rollout(plain, release, Options(), scout)
+            if opening.rollout.stable is not None and opening.rollout.stable.id == release.id:
+                return self._already_live(opening)
             rollout = msgspec.structs.replace(opening.rollout, kind="rollback")
             opening = msgspec.structs.replace(opening, rollout=rollout)
             await self._add_nodes(opening)
-            return await self._drive(lease, await self._open(opening, Options()))
+            return await self._drive(lease, await self._open(rollout, Requests(), lease.fence))
         finally:
             await self._give_back(lease)
 
@@ -217,6 +274,9 @@ class App:
             for release in (past.rollout.candidate if done else None, past.rollout.stable):
                 if release is not None:
                     seen.setdefault(release.id, release)
+        adopted = await self._adopted()
+        for release in adopted.releases if adopted is not None else ():
+            seen.setdefault(release.id, release)
         return tuple(seen.values())
 
     async def scout(self) -> Scout:
@@ -225,6 +285,8 @@ class App:
         journal = await self._folded(intent) if intent is not None else None
         hosts = sorted({slot.host for slots in self.wanted.slots.values() for slot in slots})
         seen = await asyncio.gather(*(self._see(host) for host in hosts))
+        lease = decode(await self.world.store.read_lease())  # after the hosts: whoever raised theirs raised this first
+        adopted = await self._adopted()
         return Scout(
             balancer=await self.world.balancer.read(),
             hosts=dict(zip(hosts, seen, strict=True)),
@@ -232,7 +294,13 @@ class App:
             intent=intent,
             journal=journal,
             known=await self.known(),
+            fence=lease.fence if lease is not None else 0,
+            last_rollout=adopted.last_rollout if adopted is not None else 0,
         )
+
+    async def _adopted(self) -> Adopted | None:
+        """Of a home that replaced a lost one: what the hosts remembered."""
+        return decode_adopted(await self.world.store.read_adopted())
 
     async def _see(self, host: str) -> HostFacts | str:
         slots = [slot for its in self.wanted.slots.values() for slot in its if slot.host == host]
@@ -328,7 +396,10 @@ class App:
         except Held:
             return await self.follow()
         try:
-            return await self._drive(lease, await self._open_intent())
+            intent = await self._newest()
+            if intent.finished:
+                return await self.follow()  # its driver ended it between our request and this lease
+            return await self._drive(lease, intent)
         finally:
             await self._give_back(lease)
 
@@ -387,15 +458,10 @@ class App:
         for node in opening.add:
             await self.world.balancer.add_node(node.config_id, node.label, node.address)
 
-    async def _open(self, opening: Opening, options: Options) -> Intent:
+    async def _open(self, rollout: Rollout, requests: Requests, fence: int) -> Intent:
         raw = await self.world.store.read_intent()
-        before = decode_intent(raw)
-        rollout = msgspec.structs.replace(opening.rollout, opened_by=self.who)
-        intent = Intent(
-            rollout=rollout,
-            requests=Requests(until_commit=options.until_commit),
-            epoch=before.epoch if before is not None else 1,
-        )
+        opened = msgspec.structs.replace(rollout, opened_by=self.who)
+        intent = Intent(rollout=opened, requests=requests, epoch=epoch_of(fence))
         if not await self.world.store.swap_intent(raw, msgspec.json.encode(intent)):
             raise Unavailable("another deployer opened a rollout a moment ago", hint="celadon status")
         return intent
@@ -406,10 +472,27 @@ class App:
         return Ending(intent=intent, end=end, journal=EMPTY, events=(), seconds=0.0)
 
 
+def decode_adopted(raw: bytes | None) -> Adopted | None:
+    """Raises Refused for what is none."""
+    try:
+        adopted: Adopted | None = foreign.read(raw, Adopted) if raw is not None else None
+    except foreign.Senseless as error:
+        raise senseless("memory of the time before it") from error
+    return adopted
+
+
 def adopts(intent: Intent, release: Release, wanted: Wanted) -> bool:
     """The same reference and settings mean the same rollout: running deploy again goes on with it."""
     same = intent.rollout.candidate.version == release.version and intent.rollout.kind == "deploy"
     return same and intent.rollout.settings_hash == wanted.settings_hash
+
+
+def goes_on(intent: Intent, release_id: ReleaseId | None) -> bool:
+    """Whether `rollback` asked for now is the open rollback asked for again. `abort` is what turns it round."""
+    rollout = intent.rollout
+    if intent.finished or rollout.kind != "rollback" or intent.requests.go_back:
+        return False
+    return release_id is None or release_id in {rollout.candidate.id, rollout.candidate.version}
 
 
 def _versions(rollout: Rollout) -> str:

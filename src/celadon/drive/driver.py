@@ -14,12 +14,13 @@ import msgspec
 from celadon.core import foreign
 from celadon.core.action import Act, Action, Decision, Finish, Halt, Look, SetNode, Wait
 from celadon.core.decide import decide
-from celadon.core.errors import CeladonError, LeaseLost, Unavailable
+from celadon.core.errors import CeladonError, LeaseLost, NotHome, Unavailable
 from celadon.core.evidence import Tally
 from celadon.core.intent import Intent, Rollout
 from celadon.core.journal import Driving, Finished, Noted, Opened, Verified
-from celadon.core.observed import BalancerFacts, PublicSight, Question, SlotQuestion
-from celadon.core.release import ReleaseId, SlotKey
+from celadon.core.observed import BalancerFacts, HostFacts, Mode, PublicSight, Question, SlotQuestion
+from celadon.core.opens import Opens, checks_between
+from celadon.core.release import ReleaseId, Slot, SlotKey
 from celadon.core.scene import Goal, Observed, Scene
 from celadon.drive.lease import Lease
 from celadon.drive.log import Log, senseless
@@ -27,6 +28,7 @@ from celadon.drive.memory import Memory
 from celadon.drive.perform import Performer, asked_before, host_of
 from celadon.ports import World, Writ
 
+GATHER = 0.1  # of an interval: answers of hosts that come so close together are decided on together
 REPORT_EVERY = 5.0  # seconds between two entries of the verifier's counts; scaled with the pace
 
 
@@ -56,6 +58,7 @@ class Driver:
         self._performer = Performer(world, rollout, lease, self._log, self._memory)
         self._running: dict[Action, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
+        self._soon: asyncio.Task[None] | None = None
         self._fenced: set[str] = set()
         self._pending = Tally()
         self._run = Tally()  # the verifier's newest
@@ -64,6 +67,8 @@ class Driver:
         self._goal = Goal.FORWARD
         self._lost: Exception | None = None  # why this driver must end
         self._stopping = False
+        self._opens = Opens()  # not written down yet
+        self._check_intervals: dict[int, float] = {}  # by config, of those that check
         self._lowered_at: float | None = None  # the API's last answer to "no more of stable"
         self._stable_answered_at: float | None = None  # through the users' door
 
@@ -101,9 +106,10 @@ class Driver:
         try:
             return await self._loop()
         finally:
-            for task in [*beside, *self._running.values()]:
+            left = [*beside, *self._running.values(), *([self._soon] if self._soon is not None else [])]
+            for task in left:
                 task.cancel()
-            await asyncio.gather(*beside, *self._running.values(), return_exceptions=True)
+            await asyncio.gather(*left, return_exceptions=True)
 
     # -- the loop ------------------------------------------------------------------------------
 
@@ -188,6 +194,11 @@ class Driver:
         await self._wake.wait()
         waiter.cancel()
 
+    def _wake_soon(self) -> None:
+        """Hosts answer one by one: what they say is decided on together, so an interval costs a few decisions."""
+        if self._soon is None or self._soon.done():
+            self._soon = self._spawn(self._wake_after(self.rollout.timing.interval * GATHER))
+
     async def _wake_after(self, seconds: float) -> None:
         await self._world.clock.sleep(seconds)
         self._wake.set()
@@ -256,6 +267,8 @@ class Driver:
                     raise self._lost from None
             else:
                 self._memory.saw_balancer(facts, self._world.clock.now())
+                checking = [config for config in facts.configs if config.check != "none"]
+                self._check_intervals = {config.id: config.check_interval for config in checking}
                 return facts
 
     async def _look(self, nodes: tuple[int, ...]) -> None:
@@ -279,7 +292,7 @@ class Driver:
             while True:
                 await self._world.clock.sleep(self.rollout.timing.interval)
                 await self._look_at(host)
-                self._wake.set()
+                self._wake_soon()
         except Exception as error:  # noqa: BLE001 - raised by the loop
             self._lost = error
             self._wake.set()
@@ -292,16 +305,35 @@ class Driver:
                 await self._world.hosts.raise_fence(Writ(host, self.rollout.app, self._lease.fence))
                 self._fenced.add(host)
             facts = await self._world.hosts.look(host, question)
-        except LeaseLost as error:
+            self._check_fence(facts)
+        except (LeaseLost, NotHome) as error:
             self._lost = error
         except CeladonError as error:
             self._memory.lost_host(host, error.message, asked_at)
         else:
             expected: dict[SlotKey, ReleaseId | None] = {q.slot.key: q.release for q in question.slots}
+            self._count(host, question, facts, asked_at)
             self._memory.saw_host(host, facts, asked_at, expected)
 
+    def _count(self, host: str, question: Question, facts: HostFacts, at: float) -> None:
+        """What each slot's counter says since the look before: evidence where answers do not say who gave them."""
+        before = self._memory.hosts[host]
+        if before.seen_at is None or at < before.seen_at:
+            return
+        addresses = {asked.slot.key: asked.slot.node_address for asked in question.slots}
+        nodes = [sight.facts for sight in self._memory.nodes.values()]
+        for slot in facts.slots:
+            sight = before.slots.get(slot.key)
+            checks = checks_between(addresses[slot.key], nodes, self._check_intervals, at - before.seen_at)
+            self._opens = self._opens.after(sight.facts if sight is not None else None, slot, checks)
+
+    def _check_fence(self, facts: HostFacts) -> None:
+        """A look is not refused by a larger fence; it shows it."""
+        if facts.fence > self._lease.fence:
+            raise LeaseLost(f"{facts.name}: another driver has taken over", hint="celadon status", where=facts.name)
+
     def _question(self, host: str) -> Question:
-        """The colour that leaves is counted, and not probed: a probe is a connection. The other is probed."""
+        """What leaves is counted, and not probed: a probe is a connection. Everything else is probed."""
         rollout, leaving = self.rollout, self._leaving()
         slots = [
             SlotQuestion(
@@ -316,14 +348,15 @@ class Driver:
         ]
         return Question(rollout.app, tuple(slots), rollout.health.probe)
 
-    def _leaving(self) -> frozenset[object]:
-        match self._goal:
-            case Goal.BACK:
-                return frozenset(self.rollout.candidate_slots)
-            case Goal.RETIRE:
-                return frozenset(self.rollout.stable_slots)
-            case _:
-                return frozenset()
+    def _leaving(self) -> frozenset[Slot]:
+        """What is out of the balancer already, as far as is seen: until then it may have to carry users."""
+        slots: tuple[Slot, ...] = ()
+        if self._goal is Goal.BACK:
+            slots = self.rollout.candidate_slots
+        elif self._goal is Goal.RETIRE:
+            slots = self.rollout.stable_slots
+        on = {node.facts.address for node in self._memory.nodes.values() if node.facts.mode is not Mode.REJECT}
+        return frozenset(slot for slot in slots if slot.node_address not in on)
 
     def _releases(self) -> list[tuple[Any, Any]]:
         rollout = self.rollout
@@ -377,6 +410,7 @@ class Driver:
         if not pending.sent:
             return
         self._pending = Tally(passes=pending.passes, since=pending.since)
+        opens, self._opens = self._opens, Opens()
         await self._log.write(
             Verified(
                 sent=pending.sent,
@@ -385,6 +419,7 @@ class Driver:
                 unknown=pending.unknown,
                 served=pending.served,
                 unproven=pending.unproven,
+                opens=opens,
             )
         )
 

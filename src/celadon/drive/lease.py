@@ -119,6 +119,14 @@ class Lease:
             facts = msgspec.structs.replace(newest, holder="", counter=newest.counter + 1)
             await self._store.swap_lease(stored, msgspec.json.encode(facts))
 
+    async def freeze(self) -> bytes:
+        """Renewed for the last time: the lease as it is stored now, and stays unless somebody takes it over."""
+        await self.let_go()
+        if self.problem is not None:
+            raise self.problem
+        await self.renew()
+        return self._raw
+
     async def let_go(self) -> None:
         """Renew it no more: it lapses by itself."""
         if self._keeper is not None:

@@ -17,8 +17,8 @@ from celadon.core.action import (
     Stop,
     WarmUpSlot,
 )
-from celadon.core.decide import failure_key
-from celadon.core.errors import CeladonError, LeaseLost, NoAnswer, Refused, Unavailable
+from celadon.core.attempts import failure_key
+from celadon.core.errors import CeladonError, LeaseLost, NoAnswer, NotHome, Refused, Unavailable
 from celadon.core.intent import Rollout
 from celadon.core.journal import (
     ActionFailed,
@@ -58,10 +58,10 @@ class Performer:
         self._memory = memory
 
     async def perform(self, action: Action) -> None:
-        """Raises LeaseLost when this driver may act no more; every other failure is written down."""
+        """Raises LeaseLost or NotHome when this driver may act no more; every other failure is written down."""
         try:
             await self._do(action)
-        except LeaseLost:
+        except (LeaseLost, NotHome):
             raise
         except (Refused, Unavailable) as error:
             await self._log.write(

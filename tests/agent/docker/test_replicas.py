@@ -81,7 +81,7 @@ def test_starting_twice_is_starting_once(world: World) -> None:
 def test_a_container_that_was_made_and_never_started_is_finished(world: World) -> None:
     release, slot = world.release(), own_slot()
     name = f"celadon-{world.app}-{release['id']}-{slot['host']}-{slot['port']}"
-    recipe = world.docker._recipe(world.app, world.place(release, slot), slot["address"])
+    recipe = world.docker.recipe(world.app, world.place(release, slot), slot["address"])
     world.engine.engine.post("/containers/create", {"name": name}, recipe)
     before = world.facts(slot)["replica"]
     assert (before["running"], before["exit_code"]) == (False, None)
@@ -114,6 +114,7 @@ def test_facts_of_a_running_replica(world: World) -> None:
         "restarts": 0,
         "exit_code": None,
         "colour": "blue",
+        "rollout": 3,
     }
     assert facts["pid"] == world.container(release, slot)["State"]["Pid"]
     assert (facts["foreign"], facts["container_port"], facts["note"]) == (None, 8000, "")

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -133,6 +134,11 @@ class Bench:
         await self.hosts.put_artifact(self.writ(), release)
         await self.hosts.start(self.writ(), Placement(release, slot, colour, 1))
         await self.until(slot, release, lambda facts: facts.probe is not None and facts.probe.ok)
+
+    async def visit(self, slot: Slot, times: int) -> None:
+        """Somebody else's requests, each with a connection of its own."""
+        for _ in range(times):
+            await asyncio.to_thread(_get, slot)
 
     async def look(
         self, slot: Slot, release: Release | None = None, *, probe: bool = False, path: str = "/"
@@ -311,7 +317,18 @@ async def openssh(request: pytest.FixtureRequest, app: str, archives: Archives) 
         yield bench
 
 
+def _get(slot: Slot) -> None:
+    with urllib.request.urlopen(f"http://{slot.address}:{slot.port}/", timeout=20) as answer:
+        assert answer.status == 200
+
+
 class MemoryBench(Bench):
+    async def visit(self, slot: Slot, times: int) -> None:
+        assert isinstance(self.hosts, MemoryHosts)
+        for replica in self.hosts.machines[self.name].replicas.values():
+            if replica.slot == slot and replica.running and replica.opened is not None:
+                replica.opened += times
+
     @contextmanager
     def occupy(self, slot: Slot) -> Iterator[str]:
         assert isinstance(self.hosts, MemoryHosts)

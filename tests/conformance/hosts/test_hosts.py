@@ -3,7 +3,8 @@
 import pytest
 
 from celadon.core.errors import LeaseLost, Refused
-from celadon.core.observed import Probe
+from celadon.core.observed import Probe, SlotFacts
+from celadon.core.opens import Opens
 from celadon.core.release import Colour
 from celadon.core.secret import Secret
 from celadon.ports import Placement, WarmUp
@@ -216,6 +217,25 @@ async def test_warm_up_asks_the_slot_as_often_as_told(bench: Bench) -> None:
     )
     assert seen.opened == before + 12
     await bench.hosts.stop(bench.writ(), release.id, slot, 5.0)
+
+
+async def test_connections_of_others_are_told_from_our_own(bench: Bench) -> None:
+    release, slot = bench.release(), bench.slot()
+    await bench.deploy(release, slot)
+    before = await bench.look(slot, release, probe=True)
+    await bench.visit(slot, 5)
+    await bench.hosts.warm_up(bench.name, WarmUp(slot, ("/",), 7, Probe("/", "hello.example")))
+    await bench.look(slot, release, probe=True)
+    seen = await bench.until(slot, release, lambda facts: others(before, facts) >= 5, probe=False)
+    assert others(before, seen) == 5
+    assert Opens().after(before, seen, 0.0).connections == {release.id: 5}
+    await bench.hosts.stop(bench.writ(), release.id, slot, 5.0)
+
+
+def others(before: SlotFacts, now: SlotFacts) -> int:
+    assert before.opened is not None
+    assert now.opened is not None
+    return now.opened - before.opened - (now.own - before.own)
 
 
 async def test_a_host_that_nobody_named_is_refused(bench: Bench) -> None:

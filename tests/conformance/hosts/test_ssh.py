@@ -4,7 +4,8 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+import struct
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -167,3 +168,74 @@ def test_the_heartbeat_notices_within_15_seconds() -> None:
     usual = Heartbeat()
     assert usual.every + usual.silence + usual.every < 20
     assert usual.silence + usual.every <= 15
+
+
+class Resetting:
+    """A way to a server on which a caller's connection can be reset: a reset is not the end that SSH itself knows."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._caller: asyncio.Transport | None = None
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._caller = writer.transport  # type: ignore[assignment]  # of a socket: it reads, too
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+        except OSError:
+            pass
+        finally:
+            far_writer.close()
+
+    def reset(self) -> None:
+        assert self._caller is not None
+        sock = self._caller.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._caller.abort()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+
+
+class Open(asyncssh.SSHServer):
+    """Lets everybody in; what is done when a program is to be started is `then`."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        self._then = then
+
+    def begin_auth(self, username: str) -> bool:
+        return False
+
+    def session_requested(self) -> "asyncssh.SSHServerSession[bytes]":
+        return Interrupted(self._then)
+
+
+class Interrupted(asyncssh.SSHServerSession[bytes]):
+    def __init__(self, then: Callable[[], None]) -> None:
+        self._then = then
+
+    def exec_requested(self, command: str) -> bool:
+        self._then()
+        return True
+
+
+async def test_a_connection_that_is_reset_before_the_agent_answers_is_no_bug(tmp_path: Path) -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    relays: list[Resetting] = []
+    server = await asyncssh.listen("127.0.0.1", 0, server_factory=lambda: Open(relays[0].reset), server_host_keys=[key])
+    relays.append(Resetting(server.get_port()))
+    door = await asyncio.start_server(relays[0].carry, "127.0.0.1", 0)
+    port = door.sockets[0].getsockname()[1]
+    (tmp_path / "known_hosts").write_text(f"[127.0.0.1]:{port} {key.export_public_key().decode()}")
+    address = HostAddress("web-1", "127.0.0.1", "root", port)
+    try:
+        async with SshHosts([address], known_hosts=tmp_path / "known_hosts", home="web-1", ssh_config=None) as hosts:
+            with pytest.raises(Unavailable, match=r"web-1 .*lost before the agent started"):
+                await hosts.look("web-1", NOTHING)
+    finally:
+        door.close()
+        server.close()
+        await server.wait_closed()

@@ -3,14 +3,15 @@
 from celadon.cli.call import Call
 from celadon.cli.driving import drive
 from celadon.cli.output import Result
-from celadon.core.errors import Refused
+from celadon.cli.situation import colour_of
+from celadon.drive.app import Ending
 
 
 async def run(call: Call) -> Result:
-    if call.values["keep_colour"] is not None:
-        raise Refused(
-            "--keep-colour, for a lost home, is not in this version",
-            hint="with the home there: celadon abort · by hand: linode-cli nodebalancers node-update … --mode accept",
-        )
+    keep = colour_of(call.values["keep_colour"])
     async with call.connected() as connected:
-        return await drive(call, connected, connected.app.go_back, "back")
+
+        async def begin() -> Ending:
+            return await connected.app.abort(keep)
+
+        return await drive(call, connected, begin, "back")

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from celadon.cli import losses
+from celadon.cli import losses, trial
 from celadon.cli.app import Connected, Need
 from celadon.cli.call import Call
 from celadon.cli.figures import age, many, size
@@ -19,7 +19,7 @@ from celadon.config.model import Config
 from celadon.config.secrets import needed, resolve
 from celadon.core.errors import CeladonError, Refused
 from celadon.core.observed import BalancerFacts, ConfigFacts, HostFacts
-from celadon.core.preflight import CLOCK_SKEW, DISK_FREE, open_rollout
+from celadon.core.preflight import CLOCK_SKEW, DISK_FREE, FIRST_DEPLOY, open_rollout
 from celadon.core.release import Release
 from celadon.core.wanted import Options
 
@@ -29,11 +29,15 @@ DOCKERFILE = 256 * 1024
 
 async def run(call: Call) -> Result:
     project = call.project
+    slow = call.values["slow"]
+    if slow is not None and not slow.startswith("/"):
+        raise Refused(f"--slow {slow!r}: not a path", hint="like --slow /report?days=30")
     findings = [Finding("config", "ok", f"{project.file.name}: {project.config.app}, {project.config.runtime}")]
     findings.append(await _secrets(call))
-    findings += _start(project.config, project.root)
+    start, online = _start(project.config, project.root), _Online([])
     if not call.values["offline"]:
-        findings += await _online(call)
+        online = await _online(call)
+    findings += [finding for finding in start if finding.name not in online.answered] + online.findings
     call.output.data([line for finding in findings for line in _lines(finding)])
     failed = sum(finding.grade == "failed" for finding in findings)
     warned = sum(finding.grade == "warning" for finding in findings)
@@ -85,7 +89,12 @@ def _refused(name: str, error: CeladonError) -> Finding:
 # -- with contact ----------------------------------------------------------------------------------
 
 
-async def _online(call: Call) -> list[Finding]:
+class _Online(msgspec.Struct, frozen=True):
+    findings: list[Finding]
+    answered: frozenset[str] = frozenset()  # predictions that a trial has answered
+
+
+async def _online(call: Call) -> _Online:
     only: str | None = call.values["host"]
     version: str | None = call.values["version"]
     # Secrets were judged above; here a missing one only means that the release cannot be made.
@@ -98,13 +107,20 @@ async def _online(call: Call) -> list[Finding]:
             wanted = [name for name in names if only in (None, name)]
             findings = list(await asyncio.gather(*(_host(connected, name) for name in wanted)))
             if only is not None:
-                return findings
+                return _Online(findings)
             situation = await see(connected)
             findings += [await _token(connected), *_balancer(connected, situation), await _home(connected)]
             findings += _replicas(connected, situation)
-            return findings + await _opening(connected, version)
+            release = await tried(_release(connected, version))
+            if isinstance(release, CeladonError):
+                return _Online([*findings, _refused("release", release)])
+            findings += await _opening(connected, version, release)
+            if version is None:
+                return _Online(findings)
+            measured, answered = await trial.try_out(call, connected, situation, release)
+            return _Online(findings + measured, answered)
     except CeladonError as error:
-        return [_refused("reach", error)]
+        return _Online([_refused("reach", error)])
 
 
 async def _host(connected: Connected, name: str) -> Finding:
@@ -166,10 +182,10 @@ def _nodes(connected: Connected, facts: BalancerFacts, config: ConfigFacts) -> F
 
 
 async def _home(connected: Connected) -> Finding:
-    name = connected.wanted.home
     lease = await tried(read_lease(connected))
     if isinstance(lease, CeladonError):
         return _refused("home", lease)
+    name = (await connected.home.find()).host
     holder = f", driven by {lease.holder}" if lease is not None and lease.holder else ""
     return Finding("home", "ok", f"{name} keeps lease, intent and journal{holder}")
 
@@ -195,11 +211,8 @@ def _replicas(connected: Connected, situation: Situation) -> list[Finding]:
     return found or [Finding("live", "ok", f"{live}, its health path passes")]
 
 
-async def _opening(connected: Connected, version: str | None) -> list[Finding]:
+async def _opening(connected: Connected, version: str | None, release: Release) -> list[Finding]:
     """Would a rollout open now? The core's own preflight says so, port by port, so that each one is told."""
-    release = await tried(_release(connected, version))
-    if isinstance(release, CeladonError):
-        return [_refused("release", release)]
     found = []
     if version is not None:
         found.append(Finding("release", "ok", f"{release.version}: {release.artifact}"))
@@ -216,7 +229,8 @@ async def _opening(connected: Connected, version: str | None) -> list[Finding]:
             problems.setdefault(error.message, _refused("rollout", error))
         else:
             for text in opening.warnings:
-                problems.setdefault(text, Finding("rollout", "warning", text))
+                if text != FIRST_DEPLOY:  # nothing to mend: `live` has said it
+                    problems.setdefault(text, Finding("rollout", "warning", text))
     return [*found, *(problems.values() or [Finding("rollout", "ok", "could open now")])]
 
 

@@ -8,7 +8,7 @@ from celadon.adapters.host import LogLine, LogQuestion
 from celadon.cli.app import Connected, Need
 from celadon.cli.call import Call
 from celadon.cli.output import Result
-from celadon.cli.situation import Situation, live_or, see
+from celadon.cli.situation import Situation, colour_of, live_or, see
 from celadon.core.errors import CeladonError, Refused
 from celadon.core.release import Colour, ReleaseId, Slot
 
@@ -30,14 +30,6 @@ async def run(call: Call) -> Result:
                 job.cancel()
             await asyncio.gather(*jobs, return_exceptions=True)
         return Result(keys={"lines": shown.count})
-
-
-def colour_of(text: str | None) -> Colour | None:
-    if text is None:
-        return None
-    if text not in {colour.value for colour in Colour}:
-        raise Refused(f"{text!r} is not a colour", hint="blue or green")
-    return Colour(text)
 
 
 def _wanted(call: Call, connected: Connected, situation: Situation, colour: Colour) -> list[tuple[Slot, ReleaseId]]:

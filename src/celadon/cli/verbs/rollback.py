@@ -4,8 +4,7 @@ from celadon.cli.app import Need
 from celadon.cli.call import Call
 from celadon.cli.driving import drive
 from celadon.cli.output import Result
-from celadon.core.errors import Refused
-from celadon.drive.app import Ending
+from celadon.drive.app import Ending, goes_on
 
 
 async def run(call: Call) -> Result:
@@ -14,16 +13,9 @@ async def run(call: Call) -> Result:
     need = Need(secrets=True, secrets_must=False, secrets_command=False)
     async with call.connected(need) as connected:
         intent = await connected.app.intent()
-        in_bake = intent is not None and not intent.finished
-        if in_bake and intent is not None and wanted is not None:
-            stable = intent.rollout.stable
-            if stable is None or wanted not in (stable.id, stable.version):
-                raise Refused(
-                    f"rollout {intent.rollout.number} is open: it can only go back to its own stable",
-                    hint="celadon rollback, then celadon rollback RELEASE",
-                )
+        back = intent is not None and not intent.finished and not goes_on(intent, wanted)
 
         async def begin() -> Ending:
-            return await connected.app.rollback(None if in_bake else wanted)
+            return await connected.app.rollback(wanted)
 
-        return await drive(call, connected, begin, "back" if in_bake else "forward")
+        return await drive(call, connected, begin, "back" if back else "forward")

@@ -101,6 +101,8 @@ def _count(facts: SlotFacts | None) -> str:
 def _rollout(situation: Situation) -> list[str]:
     if isinstance(situation.intent, CeladonError):
         return [f"home: {situation.intent.message}"]
+    if situation.intent is None and situation.adopted is not None:
+        return [f"the home was replaced by {situation.adopted.by}: what was under way before is not known"]
     if situation.intent is None:
         return ["nothing was deployed by Celadon yet"]
     rollout, requests = situation.intent.rollout, situation.intent.requests

@@ -1,0 +1,118 @@
+"""Going back: stable serves again, and nobody is without an answer meanwhile. Two rules of `decide.RULES`.
+
+The difficulty is the net. In the bake stable is the balancer's backup; while no candidate is UP, it alone serves.
+Whether a backup's health is checked is not documented, so raising one may start its checks anew: a net is left one
+address at a time, unless the candidate serves for certain.
+"""
+
+from celadon.core import traffic
+from celadon.core.action import Act, Decision, Look, Record, Wait
+from celadon.core.journal import Returning, Target
+from celadon.core.observed import Mode, NodeSight
+from celadon.core.release import Instant, Slot
+from celadon.core.scene import Goal, Scene
+
+
+def go_back_if_asked(scene: Scene) -> Decision | None:
+    """Going back is possible until stable is signalled, asks nothing, and passes no gate.
+
+    A first deploy has nothing to go back to once it is committed: its candidate is all that users have.
+    """
+    who = scene.intent.requests.go_back
+    if not who or scene.goal is Goal.BACK or scene.journal.retiring_at is not None:
+        return None
+    if scene.journal.committed_at is not None and scene.rollout.stable_colour is None:
+        return None
+    return Act((Record(Returning(reason="asked for", asked_by=who)),), f"{who} asked to go back")
+
+
+def restore_stable(scene: Scene) -> Decision | None:
+    """Going back is safe with little knowledge, so it comes before looking around."""
+    if scene.goal is not Goal.BACK:
+        return None
+    targets = {node.facts.id: traffic.OFF for node in scene.candidate_nodes}
+    stable = [node for node in scene.stable_nodes if node.facts.id in scene.rollout.baseline]
+    home = {node.facts.id: Target(Mode.ACCEPT, scene.rollout.baseline[node.facts.id]) for node in stable}
+    away = [node for node in stable if not traffic.in_place(scene, node, home[node.facts.id])]
+    # Whether the net may be raised at once hangs on the candidate, and the bake reads it ever more rarely.
+    net = away and any(_may_be_net(scene, node) for node in stable)
+    if net and (decision := _seen_since(scene, scene.journal.returning_at)) is not None:
+        return decision
+    if net and (old := tuple(n.facts.id for n in scene.candidate_nodes if scene.up(n) and not scene.fresh(n))):
+        return Look(old, "does the candidate still serve?")
+    if away and _served_by_backup(scene):
+        # That it is the net may be an old answer: then nobody serves, and waiting would harm.
+        if late := traffic.due(scene, [node for node in stable if _may_be_net(scene, node)]):
+            return Look(late, "is the net still there?")
+        return _leave_backup(scene, stable, home, targets)
+    return traffic.move(scene, home | targets) or _seen_since(scene, scene.journal.returning_at)
+
+
+def _may_be_net(scene: Scene, node: NodeSight) -> bool:
+    """Seen as a backup, or last asked to be one: an answer that shows it otherwise may be old."""
+    asked = scene.asked(node)
+    return node.facts.mode is Mode.BACKUP or (asked is not None and asked.mode is Mode.BACKUP)
+
+
+def _served_by_backup(scene: Scene) -> bool:
+    """No accept node is UP somewhere, and stable is a backup there: users are on the net now.
+
+    A stable node that was raised out of it counts once it has settled: whether a backup's health is checked is not
+    documented, so its UP may be from before, and the rest of the net must hold until then.
+    """
+    sick = {slot.node_address for slot in scene.rollout.candidate_slots if _is_sick(scene, slot)}
+    up = {node.facts.port for node in scene.candidate_nodes if scene.up(node) and node.facts.address not in sick}
+    up |= {node.facts.port for node in scene.stable_nodes if scene.serving(node)}
+    return any(_may_be_net(scene, node) and node.facts.port not in up for node in scene.stable_nodes)
+
+
+def _is_sick(scene: Scene, slot: Slot) -> bool:
+    """As its host sees it, since going back began; the balancer's own check is slower to notice.
+
+    A host that is silent says nothing good, and one that was looked at before says nothing of now: what made us go
+    back may be that the candidate died since. One that was started again counts once it has passed a probe.
+    """
+    host, sight, since = scene.host(slot), scene.slot(slot), scene.journal.returning_at
+    if host is None or host.seen_at is None or sight is None or not scene.reachable(slot):
+        return True
+    if since is not None and host.seen_at < since:
+        return True
+    return sight.fails > 0 or sight.passes == 0
+
+
+def _leave_lone_backup(scene: Scene, home: traffic.Targets, off: traffic.Targets) -> Decision | None:
+    """A lone backup holds everything, so it moves beside a candidate that is UP, or when that one stays down.
+
+    A candidate that died is often back in seconds; until then the net serves, and waiting harms nobody.
+    """
+    sick = [slot.key for slot in scene.rollout.candidate_slots if _is_sick(scene, slot)]
+    if not sick and all(scene.up(node) for node in scene.candidate_nodes):
+        return traffic.move(scene, home | off)
+    if not scene.overdue(scene.journal.returning_at, scene.timing.up_within):
+        look = traffic.await_up(scene, scene.candidate_nodes)
+        return look or Wait(None, f"the net serves: is {', '.join(sick)} well?")
+    return traffic.move(scene, off) or traffic.move(scene, home)
+
+
+def _leave_backup(
+    scene: Scene, stable: list[NodeSight], home: traffic.Targets, off: traffic.Targets
+) -> Decision | None:
+    """One address at a time, each UP before the next."""
+    addresses = sorted({node.facts.address for node in stable})
+    if len(addresses) == 1:
+        return _leave_lone_backup(scene, home, off)
+    for address in addresses:
+        here = [node for node in stable if node.facts.address == address]
+        targets = {node.facts.id: home[node.facts.id] for node in here}
+        if traffic.rise_is_late(scene, here):
+            continue  # it may be dead: the next one is tried
+        decision = traffic.move(scene, targets) or traffic.await_up(scene, here) or traffic.settle(scene, here)
+        if decision is not None:
+            return decision
+    return traffic.move(scene, home | off)
+
+
+def _seen_since(scene: Scene, since: Instant | None) -> Decision | None:
+    """Who serves is said of answers younger than the wish to go back: the balancer overrules what we know."""
+    old = [n for n in scene.candidate_nodes + scene.stable_nodes if since is not None and n.read_at < since]
+    return Look(tuple(node.facts.id for node in old), "who serves now?") if old else None

@@ -1,0 +1,168 @@
+"""A world to be, drawn from its seed: its size, its habits, its faults and what will befall it."""
+
+import random
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from celadon.core.release import Colour
+from tests.simulation.ports import Faults
+from tests.simulation.world import LENGTHS, LONG, SHORT, Behaviour
+
+Event = Literal[
+    "host", "edit", "twin", "unlist", "home", "freeze", "go_back", "pause", "promote", "other_deploy", "other_config"
+]
+
+
+Beginning = Literal["plain", "mixed", "net", "busy"]
+BEGINNINGS: tuple[Beginning, ...] = ("mixed", "net", "busy", *("plain",) * 17)
+
+
+@dataclass
+class Happening:
+    """Something that befalls the world at a moment of the story."""
+
+    at: float
+    kind: Event
+    index: int = 0  # which host, or node
+    colour: Colour = Colour.BLUE
+    back_after: float | None = None  # None: never
+    empty: bool = False
+
+
+@dataclass
+class Setting:
+    """One world, drawn from a seed."""
+
+    seed: int
+    colours: int = 2
+    ports: int = 1
+    lag: float = 2.0
+    shared: bool = False
+    first: bool = False
+    unmanaged: bool = False
+    leftover: bool = False
+    unchecked_backups: bool = False
+    no_net: bool = False  # bake_net = "reject"
+    hold: bool = False
+    tests: bool = False
+    hooks: bool = False
+    commands: bool = False  # opened and run again by the command itself, preflight and all
+    bad_test: bool = False  # the test fails
+    slow_test: bool = False  # it takes longer than the whole rollout may
+    no_artifact: bool = False  # the release cannot be had
+    beginning: Beginning = "plain"  # how the command finds the balancer
+    tight: bool = False  # the API takes few calls a minute
+    lengths: tuple[float, ...] = LENGTHS
+    candidate: Behaviour = field(default_factory=Behaviour)
+    faults: Faults = field(default_factory=Faults)
+    happenings: tuple[Happening, ...] = ()
+    drivers: int = 1
+    skew: float = 0.0
+
+    def __str__(self) -> str:
+        """What is not as in the plainest world."""
+        plain = Setting(self.seed)
+        told = [f"{n}={getattr(self, n)!r}" for n in self.__dataclass_fields__ if getattr(self, n) != getattr(plain, n)]
+        return f"seed {self.seed}: {', '.join(told) or 'nothing is special'}"
+
+    @property
+    def calm(self) -> bool:
+        """Nothing goes wrong here: a good release is deployed, with few calls."""
+        return (
+            self.faults == Faults()
+            and self.candidate == Behaviour()
+            and self.beginning == "plain"
+            and not (self.tight or self.bad_test or self.slow_test or self.no_artifact)
+            and all(h.kind == "promote" for h in self.happenings)
+        )
+
+
+def draw(seed: int) -> Setting:
+    chance = random.Random(seed)
+    good = [Behaviour()] * 5
+    bad = [
+        Behaviour(ready_after=1e9),
+        Behaviour(dies_after=5.0),
+        Behaviour(dies_after=60.0),
+        Behaviour(fails=0.3),
+        Behaviour(dies_after=45.0, stays_dead=True),
+    ]
+    faults = Faults(
+        crash=chance.choice([0.0, 0.001, 0.005, 0.02]),
+        refuse=chance.choice([0.0, 0.0, 0.1]),
+        lost_answer=chance.choice([0.0, 0.1, 0.3]),
+        host_silent=chance.choice([0.0, 0.0, 0.05]),
+        stale_read=chance.choice([0.0, 0.3]),
+        late_put=chance.choice([0.0, 0.1]),
+        uncounted=chance.choice([0.0, 0.0, 0.0, 0.2]),
+    )
+    colours = chance.choice([1, 1, 2, 2, 3])
+    hold = chance.random() < 0.1
+    commands = chance.random() < 0.2
+    tests: bool
+    setting = Setting(
+        seed=seed,
+        colours=colours,
+        ports=chance.choice([1, 1, 2]),
+        lag=chance.choice([0.0, 2.0, 9.0]),
+        shared=chance.random() < 0.3,
+        first=chance.random() < 0.15 and not commands,
+        unmanaged=chance.random() < 0.1,
+        leftover=chance.random() < 0.1 and not commands,
+        unchecked_backups=chance.random() < 0.5,
+        no_net=chance.random() < 0.1,
+        hold=hold,
+        tests=(tests := chance.random() < 0.1),
+        bad_test=tests and chance.random() < 0.3,
+        slow_test=tests and chance.random() < 0.1,
+        no_artifact=chance.random() < 0.02,
+        beginning=chance.choice(BEGINNINGS) if commands else "plain",
+        hooks=chance.random() < 0.1,
+        commands=commands,
+        tight=chance.random() < 0.05,
+        lengths=chance.choice([SHORT, SHORT, LENGTHS, LONG]),
+        candidate=chance.choice([*good, *bad, Behaviour(ready_after=20.0)]),
+        faults=faults,
+        happenings=tuple(_befall(chance, colours, hold=hold, commands=commands)),
+        drivers=1 if commands else chance.choice([1, 1, 2, 3]),
+        skew=chance.choice([0.0, 0.0, 3600.0, -3600.0]),
+    )
+    if chance.random() < 0.1:
+        promote = tuple(h for h in setting.happenings if h.kind == "promote")
+        return replace(
+            setting, faults=Faults(), candidate=Behaviour(), happenings=promote, tight=False, no_artifact=False
+        )
+    return setting
+
+
+def _befall(chance: random.Random, colours: int, *, hold: bool, commands: bool) -> list[Happening]:
+    happenings = []
+
+    def perhaps(likely: float, kind: Event, until: float = 150.0, back: tuple[float | None, ...] = (None,)) -> None:
+        if chance.random() < likely:
+            happenings.append(
+                Happening(
+                    at=chance.uniform(0, until),
+                    kind=kind,
+                    index=chance.randrange(colours),
+                    colour=chance.choice(list(Colour)),
+                    back_after=chance.choice(back),
+                    empty=chance.random() < 0.5,
+                )
+            )
+
+    perhaps(0.33, "go_back")
+    perhaps(0.15, "host", back=(None, 20.0, 90.0))
+    perhaps(0.1, "edit")
+    perhaps(0.03, "twin")
+    perhaps(0.03, "unlist")
+    perhaps(0.1, "home", back=(5.0, 25.0, 100.0, 600.0, None))
+    perhaps(0.1, "freeze", back=(5.0, 20.0, 45.0, 100.0))
+    perhaps(0.1, "pause", until=100.0, back=(5.0, 60.0, 200.0))
+    perhaps(0.05, "promote")
+    if commands:
+        perhaps(0.3, "other_deploy")
+        perhaps(0.2, "other_config")
+    if hold:
+        happenings.append(Happening(chance.uniform(0, 1200), "promote"))
+    return happenings
