@@ -55,7 +55,8 @@ JSON_KEYS: dict[str, tuple[str, ...]] = {
     ),
     "status": ("live_colour", "stable", "candidate", "slots", "balancer", "rollout", "lease", "as_of"),
     "history": ("rollouts",),
-    "history ROLLOUT": ("rollout", "events", "evidence"),
+    "history ROLLOUT": ("rollout", "events", "evidence", "certificate"),
+    "history --verify": ("verified", "judgement", "signer", "fingerprint", "line"),
     "hosts": ("hosts", "home"),
     "store move": ("home", "epoch", "changed", "untold"),
     "store adopt": ("home", "epoch", "changed", "untold", "live_colour"),
@@ -326,7 +327,8 @@ def json_page() -> str:
         "the event's own fields. The last line is the object above. `logs` prints lines of `time`, `host`, `release`, "
         "`line`.",
         "## Events of a journal",
-        "What `history ROLLOUT --json` and `status --follow --json` show: `at`, `event`, `because`, `data`.",
+        "What `history ROLLOUT --json` and `status --follow --json` show: `at`, `event`, `because` (the decision's "
+        "reason), `text` (what happened), `data`. With `--html`, `signed_by` is the key's fingerprint, or null.",
         table(("event", "fields", "means"), events),
     )
 
@@ -353,7 +355,7 @@ def made(keys: dict[str, tuple[str, ...]]) -> None:
 
 
 def fields_of(struct: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in msgspec.structs.fields(struct) if field.name != "at")
+    return tuple(field.name for field in msgspec.structs.fields(struct) if field.name not in ("at", "because"))
 
 
 def snake(name: str) -> str:

@@ -13,7 +13,7 @@ from celadon.lab.estate import Estate, furnish
 from celadon.lab.load_kinds import Plan
 from celadon.lab.load_process import LoadProcess
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a minute on a quiet machine
 
 
 async def test_from_nothing_to_a_renewed_colour_under_load(tools: Tools, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from celadon.adapters.ssh import HostAddress
 
 NAME = "celadon-systemd-"
 EDITION = 1  # raise it when what is in the root changes
-PACKAGES = "systemd,systemd-sysv,openssh-server,python3,python3-venv"
+PACKAGES = "systemd,systemd-sysv,dbus,openssh-server,python3,python3-venv,iproute2"
 LONGEST_BOOT = 120.0
 # What a Debian does unasked (updates, above all) is nothing that a test may wait for.
 MASKED = ("timers.target", "systemd-networkd.service", "systemd-resolved.service", "systemd-timesyncd.service")

@@ -90,6 +90,20 @@ async def connect(address: HostAddress, settings: SshSettings) -> Connection:
         raise
 
 
+def identity_files(host: str, settings: SshSettings) -> list[Path]:
+    """The key files that the configs name for this host."""
+    address = HostAddress(host, host.rpartition("@")[2].partition(":")[0])
+    try:
+        # Told of no key, it opens none: one with a passphrase must not be asked for here.
+        options = asyncssh.SSHClientConnectionOptions(
+            config=settings.configs or None, host=address.ssh_host, known_hosts=b"", client_keys=None
+        )
+    except asyncssh.ConfigParseError as error:
+        raise _translated(error, address, settings) from error
+    named = options.config.get("IdentityFile")
+    return [Path(str(one)).expanduser() for one in named] if isinstance(named, list) else []
+
+
 async def scan_host_key(address: HostAddress, settings: SshSettings) -> tuple[str, str]:
     """(line for known_hosts, fingerprint) of the key that a host offers; nothing is sent to it but the greeting."""
     jumps: list[asyncssh.SSHClientConnection] = []

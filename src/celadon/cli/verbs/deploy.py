@@ -10,7 +10,7 @@ from celadon.cli.output import Result
 from celadon.core.errors import Refused, Unavailable
 from celadon.core.release import Release
 from celadon.core.wanted import Options
-from celadon.drive.app import Ending
+from celadon.drive.app import Each, Ending
 from celadon.drive.forecast import Forecast
 
 
@@ -31,7 +31,8 @@ async def run(call: Call) -> Result:
             call.stop, call.touched = stop, agreed
             return agreed
 
-        async def begin() -> Ending:
+        async def begin(each: Each) -> Ending:
+            del each  # a deploy never follows: another's rollout is refused, or waited for
             if call.values["queue"] is not None:
                 await _queue(call, connected)
             return await connected.app.deploy(release, options, confirm)
