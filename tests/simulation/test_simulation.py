@@ -10,13 +10,13 @@ from tests.simulation.settings import draw
 from tests.simulation.story import tell
 
 BLOCK = 10
-WORLDS = 500
+WORLDS = (*range(500), *range(800, 900))  # the last hundred with a test port
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "promises.md"
 
 
-@pytest.mark.parametrize("block", range(WORLDS // BLOCK))
+@pytest.mark.parametrize("block", range(len(WORLDS) // BLOCK))
 def test_whatever_goes_wrong_the_promises_hold(block: int) -> None:
-    for seed in range(block * BLOCK, block * BLOCK + BLOCK):
+    for seed in WORLDS[block * BLOCK : block * BLOCK + BLOCK]:
         outcome = tell(draw(seed))
         assert not outcome.broken, f"python -m tests.simulation.run --seed {seed} --trace --shrink: {outcome.broken}"
 
@@ -35,9 +35,8 @@ def test_each_promise_is_a_sentence_of_the_docs() -> None:
 def test_no_rule_is_left_unexercised() -> None:
     """The first of the worlds above are enough to make every rule decide something."""
     coverage = Coverage()
-    seed = 0
     with coverage.watching():
-        while seed < WORLDS and coverage.unseen:
-            tell(draw(seed), coverage=coverage)
-            seed += 1
+        for seed in reversed(WORLDS):
+            if coverage.unseen:
+                tell(draw(seed), coverage=coverage)
     assert not coverage.unseen

@@ -24,6 +24,7 @@ def complete(config: Config, at: At) -> Config:
         _tags_differ,
         _nodebalancer_named,
         _one_owner_of_nodes,
+        _test_port_is_no_users,
         _tests_named_once,
         _deadline_fits,
     ):
@@ -151,6 +152,13 @@ def _one_owner_of_nodes(config: Config, at: At) -> None:
     if config.hosts.terraform is not None and "balancer.add_nodes" in at.written and config.balancer.add_nodes:
         hint = "remove it: a node that Celadon adds is drift in Terraform's next plan"
         raise at.child("balancer").child("add_nodes").refuse("hosts.terraform is set, so Terraform owns nodes", hint)
+
+
+def _test_port_is_no_users(config: Config, at: At) -> None:
+    port = config.balancer.test_port
+    if port is not None and port in (config.balancer.ports or ()):
+        hint = "a test port is one that no user comes through: give it a port of its own"
+        raise at.child("balancer").child("test_port").refuse(f"{port} is also in balancer.ports", hint)
 
 
 def _each_host_once(hosts: tuple[Host, ...], at: At) -> None:
