@@ -1,12 +1,15 @@
 """Verbs that drive, on the real loop in memory: what they print where, and how they exit."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import msgspec
 import pytest
 
 from celadon.core.errors import Refused
 from celadon.core.intent import Hook
 from celadon.ports import CommandResult
-from tests.cli.worlds import MemoryWorld
+from tests.cli.worlds import TIMING, MemoryWorld
 
 
 def test_a_deploy_prints_its_summary_on_stdout_and_its_talk_on_stderr(world: MemoryWorld) -> None:
@@ -178,6 +181,33 @@ def test_hold_waits_and_pause_says_where(world: MemoryWorld) -> None:
     assert world.run("resume").exit == 0
 
 
+@pytest.mark.parametrize("json", [False, True])
+def test_who_aborts_sees_what_the_other_driver_does(json: bool, world: MemoryWorld) -> None:  # noqa: FBT001 - a case
+    world.run("deploy", "v1", "--yes")
+    # Two commands share this process and a busy machine: no time that a slow moment could use up.
+    world.timing = msgspec.structs.replace(
+        TIMING, bake=600.0, deadline=600.0, start_within=60.0, up_within=60.0, lost=60.0, verify_within=60.0, lease=3.0
+    )
+    with ThreadPoolExecutor(1) as elsewhere:
+        deploying = elsewhere.submit(world.run, "deploy", "v2", "--yes", "--quiet")
+        give_up = time.monotonic() + 60.0
+        while "committed: all traffic" not in world.run("history", "2").out:
+            assert time.monotonic() < give_up, deploying.done()
+            time.sleep(0.1)
+        ran = world.run("abort", *(["--json"] if json else []))
+        assert deploying.result(60.0).exit == 3
+    assert ran.exit == 0, ran.err
+    if json:
+        told = [line["event"] for line in ran.objects[:-1]]
+        assert told[0] != "opened"
+        assert {"returning", "asked", "stopped", "finished"} <= set(told)
+    else:
+        assert "going back: asked for by me@here" in ran.err
+        assert "finished, rolled_back" in ran.err
+        assert "opened: preflight passed" not in ran.err
+        assert ran.out.startswith("shop v1 is live on blue")
+
+
 def test_an_application_that_does_not_say_who_it_is_is_counted(world: MemoryWorld) -> None:
     world.door.silent = True
     first = world.run("deploy", "v1", "--yes")
@@ -191,3 +221,21 @@ def test_an_application_that_does_not_say_who_it_is_is_counted(world: MemoryWorl
     told = world.run("history", "2").out
     assert "by connections counted (not by answers)" in told
     assert f"v2 {figures['counted']:,} ± {figures['error']:,}" in told
+
+
+def test_a_test_port_without_a_config_is_refused_with_the_way_to_make_one(world: MemoryWorld) -> None:
+    world.test_port = 8081
+    ran = world.run("deploy", "v1", "--yes", "--json")
+    assert (ran.exit, ran.end["result"]) == (2, "refused")
+    assert ran.end["error"]["message"] == "app-nodebalancer has no config for the test port 8081"
+    assert "linode-cli nodebalancers config-create 1 --port 8081" in ran.end["error"]["hint"]
+    assert world.balancer.changes == []
+
+
+def test_going_back_does_not_need_the_test_port(world: MemoryWorld) -> None:
+    for version in ("v1", "v2"):
+        assert world.run("deploy", version, "--yes").exit == 0
+    world.test_port = 8081
+    ran = world.run("rollback", "--yes")
+    assert ran.exit == 0, ran.err
+    assert "v1 is live" in ran.out

@@ -179,6 +179,7 @@ def test_a_missing_config_is_refused_with_the_way_to_make_it() -> None:
     with pytest.raises(Refused) as refused:
         opens(wanted(test_port=TEST), scout())
     assert refused.value.message == f"web has no config for the test port {TEST}"
+    assert refused.value.hint is not None
     assert f"linode-cli nodebalancers config-create 7 --port {TEST} --protocol http" in refused.value.hint
     assert "--check_path /up" in refused.value.hint
 

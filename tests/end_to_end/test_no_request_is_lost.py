@@ -1,15 +1,33 @@
 """Deploys, rollbacks, aborts and failed releases in a row under an open-loop load: nothing fails, nothing is cut."""
 
 import asyncio
+import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.end_to_end.acts import done, load_on, nodes, page, play, stage_with, switch, unharmed
 
-from celadon.cli.stage import Stage
+from celadon.cli.stage import Ran, Stage
 from celadon.lab.broken import CASES
+from celadon.lab.estate import Estate
 
 pytestmark = pytest.mark.slow
+
+
+LOOK = """\
+import os, urllib.request
+door = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+for _ in range(10):
+    page = door.open(os.environ["TEST_URL"], timeout=5).read().decode()
+    assert f"Version: {os.environ['CELADON_VERSION']}!" in page, page
+"""
+TESTERS = f"""\
+[[tests]]
+name = "as-testers-see-it"
+command = {json.dumps([sys.executable, "-c", LOOK])}
+"""
 
 
 async def deploy(stage: Stage, version: str) -> None:
@@ -46,6 +64,28 @@ async def roll_back_later(stage: Stage, to: str) -> None:
     assert f"Version: {to}!" in await page(stage)
 
 
+async def certified(stage: Stage, delay: float) -> None:
+    """The newest rollout's certificate holds what was measured, and is signed with the key that reaches the hosts."""
+    newest = end_of(await stage.celadon("history", "--json"))["rollouts"][0]["rollout"]
+    ran = end_of(await stage.celadon("history", str(newest), "--html", "certificate.html", "--json"))
+    it = ran["certificate"]
+    assert it["requests"]["failed"] == it["requests"]["unknown"] == 0
+    assert it["requests"]["sent"] == sum(period["sent"] for period in it["periods"]) > 0
+    assert set(it["served"]) == {it["stable"]["id"], it["candidate"]["id"]}
+    assert set(it["speed"]) == {"before", "during", "after"}
+    assert delay / 2 <= it["switch_lag"] < delay + 10.0
+    assert set(it["open_at_retire"].values()) == set(it["cut"].values()) == {0}
+    assert all(event["data"].get("mode") is None or event["because"] != event["text"] for event in ran["events"])
+    assert ran["signed_by"].startswith("SHA256:")
+    verdict = end_of(await stage.celadon("history", "--verify", "certificate.html", "--json"))
+    assert (verdict["exit"], verdict["judgement"]) == (2, "unknown signer")  # whose the lab's key is stands nowhere
+
+
+def end_of(ran: Ran) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(ran.out.splitlines()[-1])
+    return found
+
+
 async def _until_open(stage: Stage, version: str) -> None:
     for _ in range(200):
         ran = await stage.celadon("status", "--json")
@@ -57,10 +97,14 @@ async def _until_open(stage: Stage, version: str) -> None:
 
 @pytest.mark.parametrize(("delay", "backups_checked"), [(0.0, True), (2.0, False)], ids=["at-once", "two-seconds-late"])
 def test_ten_operations_in_a_row(delay: float, *, backups_checked: bool, tmp_path: Path) -> None:
-    """Two of these make twenty: at both settle delays, and with both answers to what Linode leaves open."""
+    """Two of these make twenty: at both settle delays, and with both answers to what Linode leaves open.
+
+    The second has a test port: before users are moved a test meets the candidate there, and at the end nobody is left.
+    """
+    tested: dict[str, Any] = {"estate": Estate(test_port=8081), "more_config": TESTERS} if delay else {}
 
     async def scene() -> None:
-        async with stage_with(tmp_path) as stage:
+        async with stage_with(tmp_path, **tested) as stage:
             await switch(stage, mode_delay_seconds=delay, backup_checked=backups_checked)
             async with load_on(stage, 200) as load:
                 await deploy(stage, "v2")
@@ -74,8 +118,10 @@ def test_ten_operations_in_a_row(delay: float, *, backups_checked: bool, tmp_pat
                 await deploy(stage, "v9")
                 await deploy(stage, "v10")
                 unharmed(await load.stop())
+            await certified(stage, delay)
             modes = await nodes(stage)
-            assert len(modes["accept"]) == len(modes["reject"]) == 2
+            assert len(modes["accept"]) == 2
+            assert len(modes["reject"]) == (6 if tested else 2)
             assert set(modes) == {"accept", "reject"}
 
     play(scene)

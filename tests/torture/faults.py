@@ -4,7 +4,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 
-from tests.torture.bench import Bench, Command
+from tests.end_to_end.commands import Command
+from tests.torture.bench import Bench
 from tests.torture.case import Case, Outcome
 from tests.torture.steps import IDLE, SERVING, STEPS, begins
 

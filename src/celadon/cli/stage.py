@@ -35,7 +35,7 @@ green = {green}
 {hosts}
 [balancer]
 nodebalancer = "{balancer}"
-
+{test_port}
 [verify]
 path = "/"
 rate = 20
@@ -91,7 +91,7 @@ class Stage:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.lab = await asyncio.to_thread(up, self.folder / "lab")
         try:
-            self.found = await furnish(self.lab, self.estate)
+            await self._furnish()
             await self._make_project()
         except BaseException:
             await asyncio.to_thread(down, self.folder / "lab")
@@ -168,6 +168,9 @@ class Stage:
         shutil.copytree(self.project, other)
         return other
 
+    async def _furnish(self) -> None:
+        self.found = await furnish(self.lab, self.estate)
+
     async def _make_project(self) -> None:
         shutil.copytree(APP, self.project, ignore=shutil.ignore_patterns("__pycache__"))
         (self.project / ".celadon").mkdir()
@@ -186,6 +189,7 @@ class Stage:
             hosts=ports,
             blue_port=estate.blue_port,
             balancer=estate.balancer,
+            test_port=f"test_port = {estate.test_port}\n" if estate.test_port is not None else "",
             more=self._more_config,
             health=self._health,
         )

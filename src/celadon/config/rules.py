@@ -37,7 +37,13 @@ def complete(config: Config, at: At) -> Config:
 def with_terraform(config: Config, output: TerraformOutput, at: At) -> Config:
     """The config with hosts and NodeBalancer from Terraform. What the file itself says about them stays."""
     nodebalancer = config.balancer.nodebalancer
-    balancer = replace(config.balancer, nodebalancer=output.nodebalancer if nodebalancer is None else nodebalancer)
+    test = output.configs.test if output.configs is not None else None
+    made = test.port if test is not None and test.port not in (config.balancer.ports or ()) else None
+    balancer = replace(
+        config.balancer,
+        nodebalancer=output.nodebalancer if nodebalancer is None else nodebalancer,
+        test_port=made if config.balancer.test_port is None else config.balancer.test_port,
+    )
     home = config.hosts.home or output.blue[0].name
     hosts = replace(config.hosts, blue=output.blue, green=output.green, home=home)
     filled = replace(config, hosts=hosts, balancer=balancer)

@@ -1,8 +1,8 @@
 """The rollout, as one pure function: decide(observed, intent, now) -> Act | Look | Wait | Finish | Halt.
 
 Rule 1: everything that chooses the next action lives here and in the modules that it names: `traffic` moves it,
-`judge` says whether the candidate is good enough, `going_back`, `testers` and `retiring` hold the rules of their phases,
-`attempts` keeps from trying again too soon.
+`judge` says whether the candidate is good enough, `testers`, `going_back` and `retiring` hold the rules of their
+phases, `attempts` keeps from trying again too soon.
 Rule 2: none of them can act. They import values only, so they cannot even try.
 
 Read RULES first: it is the rollout, top to bottom. The first rule with an opinion wins.

@@ -161,6 +161,23 @@ class Tally(msgspec.Struct, frozen=True):
     unproven: int = 0
     passes: int = 0
     since: Instant | None = None
+    latency: Latency = Latency()  # of the good answers
+    last: dict[ReleaseId, Instant] = {}  # when the newest request was sent that this release answered
+
+    def add(self, new: "Tally") -> "Tally":
+        """Both together. The run at the end is the newer one's."""
+        return Tally(
+            sent=self.sent + new.sent,
+            failed=self.failed + new.failed,
+            failed_on_candidate=self.failed_on_candidate + new.failed_on_candidate,
+            unknown=self.unknown + new.unknown,
+            served={id_: self.served.get(id_, 0) + new.served.get(id_, 0) for id_ in self.served | new.served},
+            unproven=self.unproven + new.unproven,
+            passes=new.passes,
+            since=new.since,
+            latency=self.latency.merge(new.latency),
+            last=self.last | new.last,
+        )
 
 
 def tally(results: Iterable[Result], candidate: ReleaseId, run: Run) -> tuple[Tally, Run]:
@@ -179,6 +196,8 @@ def tally(results: Iterable[Result], candidate: ReleaseId, run: Run) -> tuple[Ta
             unproven=seen.unproven,
             passes=run.passes,
             since=run.since,
+            latency=seen.latency["during"],
+            last=_newest(batch),
         ),
         run,
     )
@@ -194,6 +213,14 @@ def _counted(before: dict[ReleaseId, int], results: Iterable[Result]) -> dict[Re
         if result.who is not None:
             counts[result.who] = counts.get(result.who, 0) + 1
     return counts
+
+
+def _newest(results: Iterable[Result]) -> dict[ReleaseId, Instant]:
+    last: dict[ReleaseId, Instant] = {}
+    for result in results:
+        if result.who is not None and result.outcome == "ok":
+            last[result.who] = max(result.sent_at, last.get(result.who, result.sent_at))
+    return last
 
 
 def _bucket(seconds: Seconds) -> int:

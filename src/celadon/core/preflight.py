@@ -181,7 +181,7 @@ def _test_config(wanted: Wanted, balancer: BalancerFacts) -> tuple[ConfigFacts, 
         details=("Celadon makes none: only your testers may reach it, so a firewall comes first",),
         hint=f"linode-cli nodebalancers config-create {balancer.id} --port {wanted.test_port} --protocol http "
         f"--check http --check_path {path} --check_passive false --stickiness none   "
-        "(Terraform: a linode_nodebalancer_config) · or take balancer.test_port out",
+        "(Celadon's Terraform module: test_port and tester_cidrs)",
     )
 
 
@@ -245,7 +245,8 @@ def _missing(wanted: Wanted, configs: Sequence[ConfigFacts]) -> tuple[NodeToAdd,
         if slot.node_address not in {node.address for node in config.nodes}
     )
     if add and not wanted.add_nodes:
-        found = ", ".join(node.address for node in configs[0].nodes) or "none"
+        here = next(config for config in configs if config.port == add[0].port)
+        found = ", ".join(node.address for node in here.nodes) or "none"
         raise Refused(
             f"{wanted.balancer} port {add[0].port}: no node for {add[0].label} ({add[0].address})",
             details=(f"found: {found}", "hosts.terraform is set, so Terraform owns nodes and none was added"),

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -25,6 +24,7 @@ class Estate(msgspec.Struct, frozen=True, kw_only=True):
     blue_port: int = 5000
     green_port: int = 5000
     ports: tuple[int, ...] = (80,)
+    test_port: int | None = None  # testers', beside the users'
     health_path: str = "/"
     check_interval: int = 2
     check_timeout: int = 1
@@ -48,7 +48,7 @@ async def furnish(lab: LabFacts, estate: Estate) -> Furnished:
         instances = await asyncio.gather(*(_instance(api, lab, estate, label) for label in labels))
         by_label = {instance["label"]: instance for instance in instances}
         balancer = await _balancer(api, estate)
-        for port in estate.ports:
+        for port in (*estate.ports, *((estate.test_port,) if estate.test_port is not None else ())):
             await _config(api, balancer["id"], port, estate, by_label)
         await _until_running(api, [instance["id"] for instance in instances])
         machines = {
@@ -56,7 +56,6 @@ async def furnish(lab: LabFacts, estate: Estate) -> Furnished:
         }
         door = await _call(api, "GET", f"/lab/balancers/{balancer['id']}")
     first = door["listeners"][0]
-    _write_ssh_config(lab, machines)
     return Furnished(
         instances={label: (_public(each), _private(each)) for label, each in by_label.items()},
         balancer_id=balancer["id"],
@@ -157,23 +156,3 @@ def _public(instance: dict[str, Any]) -> str:
 def _where(machine: dict[str, Any]) -> str:
     port = machine["ssh_port"]
     return f"[{machine['address']}]:{port}" if port != 22 else str(machine["address"])
-
-
-def _write_ssh_config(lab: LabFacts, machines: dict[str, dict[str, Any]]) -> None:
-    """For `ssh -F`, for Celadon, and for people: the labels are names, and the keys are known."""
-    root = Path(lab.root)
-    known_hosts = root / "known_hosts"
-    known_hosts.write_text("".join(f"{_where(each)} {each['host_key']}\n" for each in machines.values()))
-    blocks = []
-    for label, machine in machines.items():
-        lines = [
-            f"Host {label} {machine['address']}",
-            f"  HostName {machine['address']}",
-            f"  Port {machine['ssh_port']}",
-            "  User root",
-            f"  IdentityFile {lab.private_key}",
-            "  IdentitiesOnly yes",
-            f"  UserKnownHostsFile {known_hosts}",
-        ]
-        blocks.append("\n".join(lines))
-    Path(lab.ssh_config).write_text("\n\n".join(blocks) + "\n")

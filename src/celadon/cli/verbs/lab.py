@@ -77,7 +77,8 @@ def estate_of(config: Config) -> Estate:
         green=green,
         blue_port=config.slot_port(Colour.BLUE),
         green_port=config.slot_port(Colour.GREEN),
-        ports=(*(config.balancer.ports or (80,)), *((test_port,) if (test_port := config.balancer.test_port) else ())),
+        ports=config.balancer.ports or (80,),
+        test_port=config.balancer.test_port,
         health_path=config.health.path,
     )
 
