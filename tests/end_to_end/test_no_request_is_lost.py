@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +10,8 @@ from tests.end_to_end.acts import done, load_on, nodes, page, play, stage_with, 
 
 from celadon.cli.stage import Ran, Stage
 from celadon.lab.broken import CASES
-from celadon.lab.estate import Estate
 
 pytestmark = pytest.mark.slow
-
-
-LOOK = """\
-import os, urllib.request
-door = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-for _ in range(10):
-    page = door.open(os.environ["TEST_URL"], timeout=5).read().decode()
-    assert f"Version: {os.environ['CELADON_VERSION']}!" in page, page
-"""
-TESTERS = f"""\
-[[tests]]
-name = "as-testers-see-it"
-command = {json.dumps([sys.executable, "-c", LOOK])}
-"""
 
 
 async def deploy(stage: Stage, version: str) -> None:
@@ -97,14 +81,10 @@ async def _until_open(stage: Stage, version: str) -> None:
 
 @pytest.mark.parametrize(("delay", "backups_checked"), [(0.0, True), (2.0, False)], ids=["at-once", "two-seconds-late"])
 def test_ten_operations_in_a_row(delay: float, *, backups_checked: bool, tmp_path: Path) -> None:
-    """Two of these make twenty: at both settle delays, and with both answers to what Linode leaves open.
-
-    The second has a test port: before users are moved a test meets the candidate there, and at the end nobody is left.
-    """
-    tested: dict[str, Any] = {"estate": Estate(test_port=8081), "more_config": TESTERS} if delay else {}
+    """Two of these make twenty: at both settle delays, and with both answers to what Linode leaves open."""
 
     async def scene() -> None:
-        async with stage_with(tmp_path, **tested) as stage:
+        async with stage_with(tmp_path) as stage:
             await switch(stage, mode_delay_seconds=delay, backup_checked=backups_checked)
             async with load_on(stage, 200) as load:
                 await deploy(stage, "v2")
@@ -120,8 +100,7 @@ def test_ten_operations_in_a_row(delay: float, *, backups_checked: bool, tmp_pat
                 unharmed(await load.stop())
             await certified(stage, delay)
             modes = await nodes(stage)
-            assert len(modes["accept"]) == 2
-            assert len(modes["reject"]) == (6 if tested else 2)
+            assert len(modes["accept"]) == len(modes["reject"]) == 2
             assert set(modes) == {"accept", "reject"}
 
     play(scene)

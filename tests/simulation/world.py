@@ -124,7 +124,7 @@ class SimWorld:
         self.ports = tuple(80 + 363 * index for index in range(ports))
         self.test_port = test_port
         self.nodes: dict[int, Node] = {}
-        for port in (*self.ports, *((test_port,) if test_port is not None else ())):
+        for port in self.every_port:
             for address in self.by_address:
                 self.add_node(port, address)
         self.lease: bytes | None = None
@@ -169,6 +169,11 @@ class SimWorld:
         if shared:
             return Slot(f"app-{index}", f"192.168.130.{10 + index}", 5000 + offset)
         return Slot(f"{colour.value}-{index}", f"192.168.{130 + offset}.{10 + index}", 5000)
+
+    @property
+    def every_port(self) -> tuple[int, ...]:
+        """The users', and the testers' where there is one."""
+        return self.ports if self.test_port is None else (*self.ports, self.test_port)
 
     @property
     def now(self) -> float:
