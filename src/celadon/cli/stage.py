@@ -35,7 +35,7 @@ green = {green}
 {hosts}
 [balancer]
 nodebalancer = "{balancer}"
-
+{test_port}
 [verify]
 path = "/"
 rate = 20
@@ -189,6 +189,7 @@ class Stage:
             hosts=ports,
             blue_port=estate.blue_port,
             balancer=estate.balancer,
+            test_port=f"test_port = {estate.test_port}\n" if estate.test_port is not None else "",
             more=self._more_config,
             health=self._health,
         )
