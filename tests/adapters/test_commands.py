@@ -75,7 +75,7 @@ async def test_a_test_runs_once_a_slot_with_the_way_to_it(tmp_path: Path) -> Non
 @pytest.mark.parametrize(("url", "seen"), [("http://192.0.2.1:8081", "http://192.0.2.1:8081"), ("", "none")])
 async def test_a_test_is_told_where_the_test_port_is(tmp_path: Path, url: str, seen: str) -> None:
     hook = Hook(name="smoke", command=(sys.executable, "-c", "import os; print(os.environ.get('TEST_URL', 'none'))"))
-    commands = LocalCommands(Tunnels(), cwd=tmp_path, environ={"PATH": os.environ["PATH"]})
+    commands = LocalCommands(Tunnels(), own=(hook,), hidden=(), cwd=tmp_path, environ={"PATH": os.environ["PATH"]})
     result = await commands.run(hook, msgspec.structs.replace(ROLLOUT, test_url=url), test=True)
     assert result.lines == (seen,)
 
