@@ -136,7 +136,7 @@ class Stage:
             limit=16 * 1024 * 1024,
         )
 
-    async def celadon(self, *words: str, cwd: Path | None = None, within: float = 180.0) -> Ran:
+    async def celadon(self, *words: str, cwd: Path | None = None, within: float = 400.0) -> Ran:
         """Run a `celadon` command to its end."""
         return await ended(await self.start(*words, cwd=cwd), f"celadon {' '.join(words)}", within)
 
