@@ -50,7 +50,14 @@ async def run(
 ) -> CommandResult:
     hook = Hook(name="smoke", command=(sys.executable, "-c", program), timeout=within)
     given = {"PATH": os.environ["PATH"], **environ}
-    commands = LocalCommands(tunnels, cwd=cwd, environ=given, mask=lambda text: text.replace("sentinel", "***"))
+    commands = LocalCommands(
+        tunnels,
+        own=(hook,),
+        hidden=("REGISTRY_TOKEN",),
+        cwd=cwd,
+        environ=given,
+        mask=lambda text: text.replace("sentinel", "***"),
+    )
     return await commands.run(hook, ROLLOUT, test=test)
 
 
@@ -68,7 +75,7 @@ async def test_a_test_runs_once_a_slot_with_the_way_to_it(tmp_path: Path) -> Non
 @pytest.mark.parametrize(("url", "seen"), [("http://192.0.2.1:8081", "http://192.0.2.1:8081"), ("", "none")])
 async def test_a_test_is_told_where_the_test_port_is(tmp_path: Path, url: str, seen: str) -> None:
     hook = Hook(name="smoke", command=(sys.executable, "-c", "import os; print(os.environ.get('TEST_URL', 'none'))"))
-    commands = LocalCommands(Tunnels(), cwd=tmp_path, environ={"PATH": os.environ["PATH"]})
+    commands = LocalCommands(Tunnels(), own=(hook,), cwd=tmp_path, environ={"PATH": os.environ["PATH"]})
     result = await commands.run(hook, msgspec.structs.replace(ROLLOUT, test_url=url), test=True)
     assert result.lines == (seen,)
 
@@ -83,10 +90,17 @@ async def test_the_first_failure_ends_it_and_says_where(tmp_path: Path) -> None:
 async def test_a_hook_knows_its_rollout_and_no_secret(tmp_path: Path) -> None:
     program = (
         "import os; e = os.environ; print(e['CELADON_VERSION'], e['CELADON_ROLLOUT'], e['CELADON_COLOUR'], e['MINE']);"
-        "print(sorted(n for n in e if n in ('LINODE_TOKEN', 'DATABASE_URL', 'CANDIDATE_URL')))"
+        "print(sorted(n for n in e if n in ('LINODE_TOKEN', 'DATABASE_URL', 'REGISTRY_TOKEN', 'CANDIDATE_URL')))"
     )
     result = await run(
-        program, Tunnels(), cwd=tmp_path, test=False, MINE="kept", LINODE_TOKEN="sentinel", DATABASE_URL="sentinel"
+        program,
+        Tunnels(),
+        cwd=tmp_path,
+        test=False,
+        MINE="kept",
+        LINODE_TOKEN="sentinel",
+        DATABASE_URL="sentinel",
+        REGISTRY_TOKEN="sentinel",
     )
     assert result.lines == ("v2 3 green kept", "[]")
 
@@ -126,14 +140,30 @@ def has_ended(pid: int) -> bool:
 
 
 async def test_a_program_that_is_not_there_is_a_failure_with_its_name(tmp_path: Path) -> None:
-    commands = LocalCommands(Tunnels(), cwd=tmp_path, environ={"PATH": "/nowhere"})
-    result = await commands.run(Hook(name="h", command=("no-such-program",)), ROLLOUT, test=False)
+    hook = Hook(name="h", command=("no-such-program",))
+    commands = LocalCommands(Tunnels(), own=(hook,), cwd=tmp_path, environ={"PATH": "/nowhere"})
+    result = await commands.run(hook, ROLLOUT, test=False)
     assert result == CommandResult(ok=False, lines=("no-such-program: No such file or directory",))
 
 
 @pytest.mark.parametrize("text", ["$(touch made)", "; touch made", "`touch made`"])
 async def test_words_are_words(tmp_path: Path, text: str) -> None:
-    commands = LocalCommands(Tunnels(), cwd=tmp_path, environ=dict(os.environ))
     hook = Hook(name="h", command=(sys.executable, "-c", "import sys; print(sys.argv[1])", text))
+    commands = LocalCommands(Tunnels(), own=(hook,), cwd=tmp_path, environ=dict(os.environ))
     assert (await commands.run(hook, ROLLOUT, test=False)).lines == (text,)
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("test", [True, False])
+async def test_a_command_that_only_the_home_names_is_not_run(tmp_path: Path, *, test: bool) -> None:
+    """The rollout, and with it its hooks, is read from a host: that must be no way to run code here."""
+    own = Hook(name="smoke", command=(sys.executable, "-c", "open('own', 'w')"))
+    commands = LocalCommands(Tunnels(), own=(own,), cwd=tmp_path, environ=dict(os.environ))
+    for theirs in (
+        Hook(name="smoke", command=(sys.executable, "-c", "open('theirs', 'w')")),
+        Hook(name="after_finish", command=own.command),
+    ):
+        result = await commands.run(theirs, ROLLOUT, test=test)
+        assert not result.ok
+        assert "not run: celadon.toml here does not have it" in result.lines[0]
+    assert os.listdir(tmp_path) == []  # noqa: PTH208 - one look, in an async test

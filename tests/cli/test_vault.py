@@ -63,3 +63,11 @@ async def test_what_is_missing_is_refused_only_when_it_is_needed(tmp_path: Path)
 
 def test_output_that_is_kept_has_no_values() -> None:
     assert Vault(VALUES).mask("url=postgres://sentinel-value ok") == "url=*** ok"
+
+
+@pytest.mark.parametrize("key", [b"not hexadecimal", b"\xff", b"abc"])
+async def test_a_key_that_is_none_is_refused(key: bytes) -> None:
+    store = MemoryStore()
+    await store.swap_key(None, key)
+    with pytest.raises(Refused, match="key of the secrets' fingerprints that the home keeps makes no sense"):
+        await Vault(VALUES, store=store).unlock()

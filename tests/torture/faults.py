@@ -127,8 +127,6 @@ def _replaced(step: str | None) -> Play:
             assert await command.until(begins(step)), command.said[-2000:]
         await bench.call("DELETE", f"/v4/linode/instances/{await bench.instance(host)}")
         bench.stage.found = await furnish(bench.stage.lab, bench.stage.estate)
-        known = bench.stage.project / ".celadon" / "known_hosts"
-        known.write_text("\n".join(bench.stage.found.known_hosts) + "\n")
         if command is not None:
             ran = await command.end()
             outcome.exits.append(ran.exit)

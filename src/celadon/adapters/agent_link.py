@@ -6,11 +6,13 @@ Nothing here knows what an operation does, nor SSH. Whatever arrives is bounded 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
+from celadon.adapters.http import quoted
 from celadon.agent import wire
+from celadon.core import foreign
 from celadon.core.errors import Bug, CeladonError, LeaseLost, NoAnswer, NotHome, Refused, Unavailable
 from celadon.core.release import Seconds
 
@@ -19,6 +21,10 @@ Take = Callable[[int, bytes], Awaitable[None]]
 
 NOISE = 64 << 10  # bytes that a login shell's start-up files may print before the agent speaks
 DETAILS = 100  # lines of an error's details that are kept
+LARGEST_FAILURE = 256 << 10  # bytes of a whole error; a longer one makes no sense, as it is cut off
+LONGEST = 1000  # characters of one of its texts
+
+Word = Annotated[str, msgspec.Meta(max_length=256)]
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
@@ -51,8 +57,8 @@ class Writer(Protocol):
 
 class Greeting(msgspec.Struct, frozen=True):
     protocol: int
-    python: str
-    hostname: str
+    python: Word
+    hostname: Word
     euid: int
 
 
@@ -65,12 +71,20 @@ class _Failure(msgspec.Struct, frozen=True):
 
 class _Reply(msgspec.Struct, frozen=True):
     ok: msgspec.Raw = msgspec.Raw()
-    error: _Failure | None = None
+    error: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Request(msgspec.Struct, frozen=True):
     op: str
     args: Mapping[str, Any]
+
+
+def advice(text: str | None) -> str | None:
+    """What a host proposes that a person do there. Commands of ours are never a host's to propose.
+
+    A hint's commands are also offered to machines (`next` of --json), which would run them here.
+    """
+    return None if not text or "celadon " in text else quoted(text, LONGEST)
 
 
 class LinkLost(Exception):
@@ -80,10 +94,10 @@ class LinkLost(Exception):
 class _Pending:
     """One request that waits for its reply, with its two streams."""
 
-    def __init__(self, reply: asyncio.Future[bytes]) -> None:
+    def __init__(self, reply: asyncio.Future[bytes], *, takes: bool) -> None:
         self.reply = reply
         self.incoming: asyncio.Queue[bytes] = asyncio.Queue()
-        self.room = wire.WINDOW  # bytes that the agent may still send
+        self.room = wire.WINDOW if takes else 0  # bytes that the agent may still send
         self.credit = 0  # bytes that we may still send
         self.granted = asyncio.Event()
 
@@ -98,6 +112,7 @@ class AgentLink:
         self._heartbeat = heartbeat
         self._pending: dict[int, _Pending] = {}
         self._last = 0
+        self._pinged = 0  # pings that were not answered yet
         self._heard = asyncio.get_running_loop().time()
         self._tasks: list[asyncio.Task[None]] = []
         self.lost: LinkLost | None = None
@@ -114,7 +129,7 @@ class AgentLink:
                 writer.write(bundle)
                 await writer.drain()
             await link._greet()
-        except (OSError, EOFError, wire.BadFrame, msgspec.MsgspecError) as error:
+        except (OSError, EOFError, wire.BadFrame, foreign.Senseless) as error:
             raise Unavailable(
                 f"{name}: the agent did not start", hint=f"celadon check --host {name}", where=name
             ) from error
@@ -126,7 +141,7 @@ class AgentLink:
         payload = msgspec.json.encode(_Request(call.op, call.args))
         if len(payload) > wire.MAX_JSON:
             raise Refused(f"{self._name}: {call.op}: {len(payload)} bytes are more than a request may have")
-        pending = _Pending(asyncio.get_running_loop().create_future())
+        pending = _Pending(asyncio.get_running_loop().create_future(), takes=call.take is not None)
         number = self._number()
         streams: list[asyncio.Task[None]] = []
         try:
@@ -169,7 +184,7 @@ class AgentLink:
         kind, request, payload = await self._frame()
         if (kind, request) != (wire.REPLY, 0):
             raise wire.BadFrame("no greeting")
-        self.greeting = msgspec.json.decode(msgspec.json.decode(payload, type=_Reply).ok, type=Greeting)
+        self.greeting = foreign.read(foreign.read(payload, _Reply).ok, Greeting)
         if self.greeting.protocol != wire.PROTOCOL:
             raise Bug(f"{self._name}: the agent speaks protocol {self.greeting.protocol}, not {wire.PROTOCOL}")
 
@@ -201,21 +216,33 @@ class AgentLink:
         return kind, request, await self._reader.readexactly(length) if length else b""
 
     def _take(self, kind: int, request: int, payload: bytes) -> None:
-        if kind == wire.PONG:
-            return
+        """What an agent has no cause to send ends the link: a flood of it would cost us all our time."""
         pending = self._pending.get(request)
-        if pending is None:
-            return  # given up meanwhile
+        if kind == wire.PONG:
+            self._pinged -= 1
+            if self._pinged < 0:
+                raise wire.BadFrame("an answer to no ping")
+        elif pending is None:
+            # What was given up meanwhile may still be answered.
+            if kind not in (wire.REPLY, wire.CHUNK, wire.CREDIT) or not 0 < request <= self._last:
+                raise wire.BadFrame(f"a frame of kind {kind} to no request")
+        else:
+            self._take_for(pending, kind, payload)
+
+    @staticmethod
+    def _take_for(pending: _Pending, kind: int, payload: bytes) -> None:
         if kind == wire.REPLY:
             if not pending.reply.done():
                 pending.reply.set_result(payload)
-        elif kind == wire.CHUNK and payload:
+        elif kind == wire.CHUNK and len(payload) > 1:  # one without data would cost us memory and them no credit
             pending.room -= len(payload) - 1
             if pending.room < 0:
                 raise wire.BadFrame("more data than was asked for")
             pending.incoming.put_nowait(payload)
         elif kind == wire.CREDIT:
             pending.credit += int.from_bytes(payload, "big")
+            if pending.credit > wire.WINDOW:
+                raise wire.BadFrame("more credit than an agent gives")
             pending.granted.set()
         else:
             raise wire.BadFrame(f"an unexpected frame of kind {kind}")
@@ -234,6 +261,7 @@ class AgentLink:
                 self._fail(f"silent for {silent:.0f} s")
                 return
             # Not drained: a link that takes nothing more is what this must notice.
+            self._pinged += 1
             with contextlib.suppress(OSError):
                 self._writer.write(wire.frame(wire.PING, 0))
 
@@ -270,12 +298,13 @@ class AgentLink:
 
     def _value(self, reply: bytes, call: Call) -> Any:
         try:
-            decoded = msgspec.json.decode(reply, type=_Reply)
-            if decoded.error is None:
-                return msgspec.json.decode(decoded.ok, type=call.answer)
-        except msgspec.MsgspecError as error:
+            decoded = foreign.read(reply, _Reply)
+            failure = foreign.read(bytes(decoded.error)[:LARGEST_FAILURE], _Failure | None)
+            if failure is None:
+                return foreign.read(decoded.ok, call.answer)
+        except foreign.Senseless as error:
             raise self._unanswered(call.op, "the host's answer makes no sense") from error
-        raise self._failure(decoded.error)
+        raise self._failure(failure)
 
     def _failure(self, failure: _Failure) -> CeladonError:
         kinds = {
@@ -286,10 +315,10 @@ class AgentLink:
         }
         kind = kinds.get(failure.kind, Bug)
         return kind(
-            f"{self._name}: {failure.message}",
-            hint=failure.hint or None,
+            f"{self._name}: {quoted(failure.message, LONGEST)}",
+            hint=advice(failure.hint),
             where=self._name,
-            details=failure.details[:DETAILS],
+            details=[line[:LONGEST] for line in failure.details[:DETAILS]],
         )
 
     def _unanswered(self, op: str, reason: str) -> Unavailable:

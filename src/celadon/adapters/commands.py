@@ -1,14 +1,17 @@
 """The operator's own commands: tests before the switch, hooks around it. Lists of words, run here, with a deadline.
 
-They get no secret: neither the app's nor Celadon's token is in their environment. Of what they print only the last
-lines are kept, and known secrets in them are masked.
+They get no secret: neither the app's, nor the registry's, nor Celadon's token is in their environment. Of what they
+print only the last lines are kept, and known secrets in them are masked.
+
+Which commands a rollout has is read from its home, and a home is another machine: what the operator's own config does
+not name, word for word, is not run here.
 """
 
 import asyncio
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +23,7 @@ from celadon.ports import CommandResult
 KEPT = 60  # lines
 LONGEST = 500  # characters of one
 OURS = ("LINODE_TOKEN",)
+NOT_OURS = "celadon.toml here does not have it as the rollout has it (git pull, or resume where it was opened)"
 
 
 class Tunnels(Protocol):
@@ -34,11 +38,15 @@ class LocalCommands:
         self,
         tunnels: Tunnels,
         *,
+        own: Iterable[Hook],
         cwd: Path,
         environ: Mapping[str, str],
+        hidden: Iterable[str] = (),
         mask: Callable[[str], str] = lambda text: text,
     ) -> None:
         self._tunnels = tunnels
+        self._own = frozenset((command.name, command.command) for command in own)
+        self._hidden = frozenset({*OURS, *hidden})
         self._cwd = cwd
         self._environ = environ
         self._mask = mask
@@ -48,6 +56,9 @@ class LocalCommands:
 
         With a test port `TEST_URL` leads to the candidate as the balancer does, whichever slot it chooses.
         """
+        if (command.name, command.command) not in self._own:
+            kind = "test" if test else "hook"
+            return CommandResult(ok=False, lines=(f"{kind} {command.name}: not run: {NOT_OURS}",))
         if not test:
             return await self._run(command, self._variables(rollout))
         for slot in rollout.candidate_slots:
@@ -60,7 +71,7 @@ class LocalCommands:
         return CommandResult(ok=True, lines=result.lines)
 
     def _variables(self, rollout: Rollout) -> dict[str, str]:
-        hidden = {*OURS, *(name for name, _ in rollout.candidate.secrets)}
+        hidden = self._hidden | {name for name, _ in rollout.candidate.secrets}
         kept = {name: value for name, value in self._environ.items() if name not in hidden}
         return kept | {
             "CELADON_APP": rollout.app,

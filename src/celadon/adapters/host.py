@@ -11,18 +11,20 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import asyncssh
 import msgspec
 
 from celadon.adapters import agent_bundle, ssh
-from celadon.adapters.agent_link import AgentLink, Call, Heartbeat, Take
+from celadon.adapters.agent_link import AgentLink, Call, Heartbeat, Take, advice
 from celadon.adapters.host_store import HostHomes, HostStore
+from celadon.adapters.http import quoted
 from celadon.adapters.ssh import HostAddress, SshSettings
 from celadon.agent import wire
+from celadon.core import foreign
 from celadon.core.errors import Refused, Unavailable
-from celadon.core.observed import HostFacts, Question
+from celadon.core.observed import HostFacts, Question, SlotFacts
 from celadon.core.release import Release, ReleaseId, Seconds, Slot
 from celadon.core.secret import Secret
 from celadon.core.trial import Trial, TrialFacts
@@ -32,6 +34,7 @@ ArchiveOf = Callable[[Release], Awaitable[Path]]
 """The source archive of a `venv` release, as a file whose SHA-256 is the release's artifact. May raise `Refused`."""
 
 PIECE = 256 << 10
+LONGEST_LINE = 1 << 20  # bytes of one log line, as the agent writes it
 # Seconds. Each leaves room for round trips and a busy host on top of what the operation itself may take.
 START_WITHIN = 60.0
 STOP_MARGIN = 45.0
@@ -61,7 +64,7 @@ class Requests(msgspec.Struct):
 class LogLine(msgspec.Struct, frozen=True, array_like=True):
     """One line of a replica; `utc` None where the runtime does not know when."""
 
-    utc: float | None
+    utc: foreign.Utc | None
     text: str
 
 
@@ -145,7 +148,8 @@ class SshHosts:
     async def look(self, host: str, question: Question) -> HostFacts:
         call = Call("look", msgspec.to_builtins(question), _Facts, question.probe.timeout + 20)
         facts = await self._ask(host, call)
-        return HostFacts(name=host, **msgspec.structs.asdict(facts))
+        slots = tuple(_tame(slot) for slot in facts.slots)
+        return HostFacts(name=host, **{**msgspec.structs.asdict(facts), "slots": slots})
 
     async def raise_fence(self, writ: Writ) -> None:
         await self._effect(writ, Call("raise_fence", {}, within=FENCE_WITHIN))
@@ -179,7 +183,7 @@ class SshHosts:
     async def tail(self, host: str, app: str, release: ReleaseId, slot: Slot, lines: int) -> tuple[str, ...]:
         args = {"app": app, "release": release, "slot": msgspec.to_builtins(slot), "lines": lines}
         found: tuple[str, ...] = await self._ask(host, Call("tail", args, tuple[str, ...]))
-        return found
+        return found[-lines:]
 
     async def logs(self, host: str, question: LogQuestion) -> AsyncGenerator[LogLine, None]:
         """The last lines, then with `follow` every new one, until the caller stops reading (`aclose`)."""
@@ -192,12 +196,16 @@ class SshHosts:
         asking = asyncio.create_task(
             self._ask(host, Call("logs", msgspec.to_builtins(question), within=within, take=take))
         )
-        rest = b""
+        rest = bytearray()
         try:
             async for data in _until(asking, queue):
-                *whole, rest = (rest + data).split(b"\n")
-                for line in whole:
-                    yield _line(host, line)
+                rest += data
+                if b"\n" in data:  # looked for in the new part only: a line may come in a million of them
+                    *whole, rest = rest.split(b"\n")
+                    for line in whole:
+                        yield _line(host, bytes(line))
+                if len(rest) > LONGEST_LINE:
+                    raise Unavailable(f"{host}: logs: a line of more than {LONGEST_LINE:,} bytes", where=host)
         finally:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
@@ -385,7 +393,7 @@ class _Writer:
 
 
 class _Exit(msgspec.Struct, frozen=True):
-    exit: int
+    exit: Annotated[int, msgspec.Meta(ge=-255, le=255)]  # below 0: ended by a signal
 
 
 _Facts = msgspec.defstruct(
@@ -401,6 +409,17 @@ def _release(release: Release) -> dict[str, Any]:
     return found | {"id": release.id}
 
 
+def _tame(slot: SlotFacts) -> SlotFacts:
+    """What a host says in its own words, as one safe line each, of a length that a journal can hold."""
+    probe = slot.probe
+    return msgspec.structs.replace(
+        slot,
+        foreign=None if slot.foreign is None else quoted(slot.foreign),
+        probe=None if probe is None else msgspec.structs.replace(probe, error=quoted(probe.error)),
+        remedy=advice(slot.remedy) or "",
+    )
+
+
 def _values(release: Release, secrets: Mapping[str, Secret], host: str) -> dict[str, str]:
     missing = [name for name, _ in release.secrets if name not in secrets]
     if missing:
@@ -410,9 +429,10 @@ def _values(release: Release, secrets: Mapping[str, Secret], host: str) -> dict[
 
 def _line(host: str, data: bytes) -> LogLine:
     try:
-        return msgspec.json.decode(data, type=LogLine)
-    except msgspec.MsgspecError as error:
+        line: LogLine = foreign.read(data, LogLine)
+    except foreign.Senseless as error:
         raise Unavailable(f"{host}: logs: the host's answer makes no sense", where=host) from error
+    return line
 
 
 async def _until(asking: asyncio.Task[Any], queue: asyncio.Queue[bytes]) -> AsyncIterator[bytes]:

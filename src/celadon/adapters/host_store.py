@@ -6,13 +6,17 @@ from typing import Any
 import msgspec
 
 from celadon.adapters.agent_link import Call
-from celadon.core.errors import Bug
+from celadon.core.errors import Bug, Unavailable
+from celadon.core.foreign import Count
 from celadon.core.home import HomeFacts, KeptRelease, Seat
 
 PIECE = 256 << 10  # characters of events in one request
 CLAIM_WITHIN = 120.0  # seconds: an older driver's stop may have to end first
 Ask = Callable[[Call], Awaitable[Any]]
 """`SshHosts` asks the home."""
+
+LARGEST_JOURNAL = 16 << 20  # bytes; a rollout that judges for a hundred hours writes about as much
+NEWEST = 10_000  # rollouts that are told of
 
 
 class HostStore:
@@ -41,12 +45,16 @@ class HostStore:
 
     async def read_journal(self, rollout: int, start: int = 0) -> Sequence[bytes]:
         events: list[bytes] = []
-        more = True
+        more, size = True, 0
         while more:
             args = {"app": self._app, "rollout": rollout, "start": start + len(events)}
             page: _Page = await self._ask(Call("read_journal", args, _Page))
             more = page.more and bool(page.events)
             events += [event.encode("utf-8") for event in page.events]
+            # Each event costs memory beside its bytes: an endless run of empty ones must end, too.
+            size += sum(len(event) + 64 for event in page.events)
+            if size > LARGEST_JOURNAL:
+                raise Unavailable(f"the journal of rollout {rollout} has more than {LARGEST_JOURNAL:,} bytes")
         return tuple(events)
 
     async def append(self, rollout: int, start: int, events: Sequence[bytes], fence: int) -> None:
@@ -55,8 +63,8 @@ class HostStore:
         await self._ask(Call("append", args))
 
     async def rollouts(self) -> Sequence[int]:
-        found: tuple[int, ...] = await self._ask(Call("rollouts", {"app": self._app}, tuple[int, ...]))
-        return found
+        found: tuple[int, ...] = await self._ask(Call("rollouts", {"app": self._app}, tuple[Count, ...]))
+        return sorted(set(found))[-NEWEST:]
 
     async def read_adopted(self) -> bytes | None:
         return await self._read("adopted")

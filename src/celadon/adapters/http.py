@@ -1,6 +1,7 @@
 """What our HTTP clients share: one try and no more, bodies of bounded size, foreign text made safe to show."""
 
 import ipaddress
+from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
 
@@ -14,6 +15,16 @@ def one_try(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
     """
     session._retry_connection = False  # noqa: SLF001 - see above
     return session
+
+
+def parts_of(url: str) -> SplitResult:
+    """The URL's parts; without scheme and host where it is none (`urlsplit` raises for some of those)."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # a port that is none is only noticed when it is asked for
+    except ValueError:
+        return SplitResult("", "", "", "", "")
+    return parts
 
 
 def is_loopback(host: str | None) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import asyncssh
 
+from celadon.adapters.http import quoted
 from celadon.core.errors import Refused
 
 KEY_WORDS = 3  # name, type, key
@@ -24,7 +25,8 @@ class KnownHosts:
     def text(self) -> str:
         """Empty where there is no file: then no host is known by it."""
         try:
-            return self.path.read_text("utf-8")
+            # Other tools write there too: what is not UTF-8 stays what it is when the file is written again.
+            return self.path.read_text("utf-8", "surrogateescape")
         except FileNotFoundError:
             return ""
 
@@ -42,7 +44,7 @@ class KnownHosts:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=".known_hosts.", dir=self.path.parent)
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
                 os.fchmod(file.fileno(), 0o644)
                 file.write(text)
                 file.flush()
@@ -71,7 +73,7 @@ def read_all(project: Path, users: Iterable[Path], known: str = "") -> asyncssh.
     try:
         asyncssh.import_known_hosts(text)
     except ValueError as error:
-        message = f"{project}: a line is not in the known_hosts format: {error}"
+        message = f"{project}: a line is not in the known_hosts format: {quoted(str(error))}"
         raise Refused(message, where=str(project)) from error
     made = {line.split()[0] for line in known.splitlines() if line.strip()}
     theirs = (line for path in users for line in KnownHosts(path).text().splitlines())
@@ -113,5 +115,9 @@ def fingerprint_of_line(line: str) -> str:
     words = line.split()
     if len(words) < KEY_WORDS:
         raise Refused("a known_hosts line has a name, a type and a key")
-    digest = hashlib.sha256(base64.b64decode(words[2])).digest()
+    try:
+        key = base64.b64decode(words[2], validate=True)
+    except ValueError as error:
+        raise Refused("a known_hosts line has a key that is not base64", hint="celadon hosts trust") from error
+    digest = hashlib.sha256(key).digest()
     return "SHA256:" + base64.b64encode(digest).decode("ascii").rstrip("=")

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from celadon.adapters.http import TooLarge, is_loopback, one_try, quoted, read_bounded, why
+from celadon.adapters.http import TooLarge, is_loopback, one_try, parts_of, quoted, read_bounded, why
 from celadon.adapters.linode_scopes import NEEDED, parse_scopes, scope_refusal
 from celadon.adapters.linode_wire import Errors, Page, decode_address
 from celadon.core.errors import CeladonError, NoAnswer, Refused, Unavailable
@@ -25,6 +25,8 @@ Answer = TypeVar("Answer")
 LARGEST_BODY = 4 * 1024 * 1024  # a full page (500) of instances is about 1 MiB
 PAGE_SIZE = 500  # the API's largest: paginated GETs are the scarce ones (200 a minute)
 MOST_PAGES = 40
+LARGEST_LIST = 32 * 1024 * 1024  # bytes of all its pages
+LIST_DEADLINES = 3  # deadlines of one call that a whole list may take
 KEEP_ALIVE = 4.0  # below the 5 s after which many servers close an idle connection, so that we rarely meet that close
 TOO_MANY = 429
 NOT_TAKEN = frozenset({408, 503})  # the API says that it did nothing; other 5xx may come from a gateway, too late
@@ -123,14 +125,23 @@ class LinodeHttp:
         return await self._call(request, kind)
 
     async def list(self, path: str, kind: type[Answer], *, where: Any = None) -> tuple[Answer, ...]:
-        """Every page. `where` is an X-Filter. Each page is a call of its own, with a deadline of its own."""
+        """Every page. `where` is an X-Filter. Each page is a call of its own, with a deadline of its own.
+
+        All together they have a deadline and a size, too: a server that says "one more page" must come to its end.
+        """
         found: list[Answer] = []
+        loop = asyncio.get_running_loop()
+        end, room = loop.time() + LIST_DEADLINES * self._deadline, LARGEST_LIST
         headers = {} if where is None else {"X-Filter": json.dumps(where, separators=(",", ":"))}
         page, pages = 1, 1
         while page <= pages:
             query = f"{path}?page={page}&page_size={PAGE_SIZE}"
-            request = _Request(count="lists", method="GET", path=query, headers=headers)
-            answer = await self._call(request, Page[kind])  # type: ignore[valid-type]  # made at run time
+            within = min(self._deadline, max(0.0, end - loop.time()))
+            request = _Request(count="lists", method="GET", path=query, headers=headers, deadline=within)
+            answer, size = await self._sized(request, Page[kind])  # type: ignore[valid-type]  # made at run time
+            room -= size
+            if len(answer.data) > PAGE_SIZE or room < 0:
+                raise NoAnswer(f"Linode: {request.name}: the answer is longer than was asked for", where=self.url)
             found += answer.data
             page, pages = page + 1, answer.pages
             if pages > MOST_PAGES:
@@ -146,11 +157,16 @@ class LinodeHttp:
         return parse_scopes(response.headers.get("X-OAuth-Scopes"))
 
     async def _call(self, request: _Request, kind: type[Answer]) -> Answer:
+        answer, _ = await self._sized(request, kind)
+        return answer
+
+    async def _sized(self, request: _Request, kind: type[Answer]) -> tuple[Answer, int]:
+        """The answer, and how many bytes it had."""
         response, content = await self._send(request)
         if response.status != 200:
             raise self._refusal(request, response, content)
         try:
-            return msgspec.json.decode(content, type=kind, dec_hook=decode_address)
+            return msgspec.json.decode(content, type=kind, dec_hook=decode_address), len(content)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise NoAnswer(
                 f"Linode: {request.name}: the answer is not what the API promises: {quoted(str(error))}",
@@ -260,7 +276,7 @@ def _whole_seconds(header: str | None) -> Seconds | None:
 
 def _checked(url: str) -> str:
     """`scheme://host[:port]`, without the version; a token is sent in clear only inside this machine."""
-    parts = urlsplit(url)
+    parts = parts_of(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
         raise Refused("LINODE_URL is not an http(s) URL of the form https://host", where="LINODE_URL")
     if parts.path.rstrip("/"):

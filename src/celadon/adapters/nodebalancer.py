@@ -13,6 +13,7 @@ from celadon.core.release import Seconds
 
 LABEL = re.compile(r"[A-Za-z0-9_.-]{3,32}")
 FIRST_WEIGHT = 100  # what Linode's own clients give a new node; it means nothing while the mode is reject
+MOST_CONFIGS = 100  # each is a call for its nodes
 UDP = "udp"  # its nodes have no modes: no rollout can use such a port, and none is listed
 
 
@@ -35,6 +36,8 @@ class LinodeBalancer:
     async def read(self) -> BalancerFacts:
         balancer = _ours(await self._api.balancer_by_id(self._id))
         configs = sorted(await self._api.configs(self._id), key=lambda config: config.port)
+        if len(configs) > MOST_CONFIGS:
+            raise Refused(f"{balancer.label}: {len(configs)} configs; more than {MOST_CONFIGS} are not read")
         nodes = await asyncio.gather(*(self._nodes(config) for config in configs))
         return BalancerFacts(
             id=balancer.id,

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import aiohttp
 import msgspec
 
-from celadon.adapters.http import TooLarge, is_loopback, one_try, quoted, read_bounded, why
+from celadon.adapters.http import TooLarge, is_loopback, one_try, parts_of, quoted, read_bounded, why
 from celadon.adapters.image_ref import DIGEST, ImageRef
 from celadon.core.errors import Refused, Unavailable
 from celadon.core.release import Seconds
@@ -154,7 +154,7 @@ class OciRegistry:
                 raise Refused(f"{image}: the registry asks for a login", hint="set [registry]", where=image.registry)
             return _basic(self._login)
         realm = challenge.parameters.get("realm", "")
-        parts = urlsplit(realm)
+        parts = parts_of(realm)
         local = parts.scheme == "http" and is_loopback(parts.hostname) and _is_local(image.api_host)
         safe = parts.hostname and parts.username is None and (parts.scheme == "https" or local)
         if challenge.scheme != "bearer" or not safe:

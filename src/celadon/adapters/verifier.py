@@ -106,7 +106,12 @@ class PublicVerifier:
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, force_close=True),
                 timeout=aiohttp.ClientTimeout(total=None),
-                headers={"User-Agent": "celadon-verify", "Cache-Control": "no-cache"},
+                headers={
+                    "User-Agent": "celadon-verify",
+                    "Cache-Control": "no-cache",
+                    "Accept-Encoding": "identity",  # the text is searched as it comes: nothing to inflate
+                },
+                auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
             )

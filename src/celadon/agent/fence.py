@@ -54,7 +54,7 @@ def effect(app: str, fence: int) -> Iterator[None]:
 def raise_to(app: str, fence: int, within: float = RAISE_WITHIN) -> None:
     paths.make_dir(paths.app_dir(app))
     end = time.monotonic() + within
-    with open(str(_lock(app)), "ab") as lock:
+    with open(str(_lock(app)), "ab", opener=paths.private) as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

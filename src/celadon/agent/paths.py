@@ -68,8 +68,23 @@ def release_dir(app: str, release: str) -> Path:
 
 
 def make_dir(path: Path) -> Path:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Ours alone, and every folder above that is missing, too: whoever could open a lock could hold it for ever."""
+    missing = []
+    folder = path
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
+    root = state_root()
+    if root in path.parents and root.stat().st_mode & 0o077:
+        root.chmod(0o700)  # made by an earlier version, or by hand
     return path
+
+
+def private(path: str, flags: int) -> int:
+    """An opener for `open`: a file that it makes is ours alone."""
+    return os.open(path, flags, 0o600)
 
 
 def replica_name(app: str, release: str, host: str, port: int) -> str:
@@ -120,6 +135,6 @@ def write_json(path: Path, value: Any, mode: int = 0o600) -> None:
 def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold a lock file. It is never removed: a removed one would be two."""
     make_dir(path.parent)
-    with open(str(path), "ab") as file:
+    with open(str(path), "ab", opener=private) as file:
         fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield

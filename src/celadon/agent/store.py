@@ -195,7 +195,7 @@ def write_events(path: Path, there: list[str], events: list[str]) -> None:
     paths.make_dir(path.parent)
     new = not path.exists()
     whole = sum(len(event.encode("utf-8")) + 1 for event in there)
-    with open(str(path), "ab") as file:
+    with open(str(path), "ab", opener=paths.private) as file:
         file.truncate(whole)
         file.write("".join(event + "\n" for event in events).encode("utf-8"))
         file.flush()

@@ -225,9 +225,14 @@ def replace_file(path: Path, data: bytes) -> None:
     os.replace(name, str(path))
 
 
+def _private(path: str, flags: int) -> int:
+    """As in `paths`, which this file, run on its own, does not have: what it makes is its user's alone."""
+    return os.open(path, flags, 0o600)
+
+
 def supervised(directory: Path) -> bool:
     """Whether a supervisor holds this directory."""
-    with open(str(directory / "lock"), "ab") as file:
+    with open(str(directory / "lock"), "ab", opener=_private) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -266,7 +271,7 @@ def main() -> None:
     if sys.argv[1] == "--detach":
         detach(directory)
         return
-    with open(str(directory / "lock"), "ab") as lock:
+    with open(str(directory / "lock"), "ab", opener=_private) as lock:
         if hold(lock):
             Supervisor(directory).run()
 

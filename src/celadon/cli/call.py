@@ -11,6 +11,7 @@ from typing import IO, Any, Protocol, cast
 
 from celadon.cli import failure
 from celadon.cli.app import Connect, Connected, Need
+from celadon.cli.figures import safe
 from celadon.cli.main import route
 from celadon.cli.output import Output, Result
 from celadon.cli.parse import parse
@@ -79,7 +80,7 @@ class Call:
 
     async def ask(self, question: str) -> bool:
         """A question that only a person can answer."""
-        self.output.stderr.write(f"{question} [y/N] ")
+        self.output.stderr.write(f"{safe(question)} [y/N] ")
         self.output.stderr.flush()
         return (await self._line()).strip().lower() in ("y", "yes")
 

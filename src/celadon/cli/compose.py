@@ -27,6 +27,7 @@ from celadon.cli.releases import Releases, login_of
 from celadon.cli.vault import Vault, open_vault
 from celadon.config.model import Config
 from celadon.config.project import Project
+from celadon.config.secrets import needed
 from celadon.core.action import Decision
 from celadon.core.errors import Refused, Unavailable
 from celadon.core.intent import Health, Hook, Intent, Verify
@@ -66,18 +67,26 @@ async def connect(project: Project, need: Need, environ: Mapping[str, str]) -> A
         door = Door(SystemClock())
         stack.push_async_callback(door.close)
         watchers = Watchers()
+        url = await _door_url(config, account, need)
+        test_url = await _test_url(config, account, need)
+        wanted = wanted_of(config, found, url=url, test_url=test_url, lab=lab)
+        commands = LocalCommands(
+            hosts,
+            own=(*wanted.tests, *wanted.hooks),
+            cwd=project.root,
+            environ=environ,
+            hidden=needed(config),
+            mask=vault.mask,
+        )
         world = World(
             hosts=hosts,
             balancer=balancer,
             store=store,
             clock=SystemClock(),
             verifier=door,
-            commands=LocalCommands(hosts, cwd=project.root, environ=environ, mask=vault.mask),
+            commands=commands,
             secrets=vault,
         )
-        url = await _door_url(config, account, need)
-        test_url = await _test_url(config, account, need)
-        wanted = wanted_of(config, found, url=url, test_url=test_url, lab=lab)
         yield Connected(
             project=project,
             wanted=wanted,

@@ -47,8 +47,9 @@ def result_of(error: CeladonError, app: str) -> Result:
 
 
 def commands_in(hint: str) -> tuple[str, ...]:
-    """The commands that a hint names, for machines."""
-    return tuple(command.strip() for command in _NEXT.findall(hint))
+    """The commands that a hint names, for machines. `exec` is never one of them: words of a home's may be in a hint."""
+    commands = (command.strip() for command in _NEXT.findall(hint))
+    return tuple(command for command in commands if not command.startswith("celadon exec"))
 
 
 def write_report(error: BaseException, arguments: list[str], environ: Mapping[str, str]) -> Path | None:

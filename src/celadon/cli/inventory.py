@@ -1,10 +1,12 @@
 """From the config's hosts to machines: labels and tags asked of the API, Terraform of its state. Reads only."""
 
+import re
 from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from celadon.adapters import terraform
+from celadon.adapters.http import quoted
 from celadon.adapters.linode import LinodeApi
 from celadon.adapters.linode_wire import Instance
 from celadon.adapters.ssh import HostAddress
@@ -14,10 +16,11 @@ from celadon.config.model import Config
 from celadon.config.project import Project
 from celadon.config.rules import check_hosts
 from celadon.config.terraform import MOST_OUTPUT, TerraformOutput, parse_output
-from celadon.config.values import Host, SshAddress
+from celadon.config.values import LINODE_LABEL, Host, SshAddress
 from celadon.core.errors import Refused
 from celadon.core.release import Colour, Slot
 
+LABEL = re.compile(LINODE_LABEL)
 AskApi = Callable[[], LinodeApi]
 """The client; raises Refused where there is no token. Only called when the config leaves something to ask."""
 
@@ -80,6 +83,9 @@ async def _named(project: Project, api: AskApi, output: TerraformOutput | None) 
     named = {}
     for colour, its in found.items():
         instances = await api().instances_tagged(its)
+        for each in instances:
+            if LABEL.fullmatch(each.label) is None:  # it becomes a host's name: in hints, in journals, on hosts
+                raise Refused(f"Linode {each.id} has a label that Linode gives nobody: {quoted(each.label)!r}")
         if not instances:
             raise Refused(
                 f"no Linode has all of the tags {', '.join(its)} (hosts.tags.{colour})",

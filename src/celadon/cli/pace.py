@@ -5,9 +5,8 @@ An application's own times (start, probe, stop) are never scaled: it starts no f
 
 from collections.abc import Mapping
 from datetime import timedelta
-from urllib.parse import urlsplit
 
-from celadon.adapters.http import is_loopback
+from celadon.adapters.http import is_loopback, parts_of
 from celadon.config.model import Config
 from celadon.core.errors import Refused
 from celadon.core.intent import Timing
@@ -22,7 +21,7 @@ def at_lab(environ: Mapping[str, str]) -> bool:
         return False
     if pace != "lab":
         raise Refused(f"CELADON_PACE: {pace[:40]!r} is not a pace", hint="the only one is: lab", where="CELADON_PACE")
-    if not is_loopback(urlsplit(environ.get("LINODE_URL", "")).hostname):
+    if not is_loopback(parts_of(environ.get("LINODE_URL", "")).hostname):
         raise Refused(
             "CELADON_PACE=lab is for a lab on this machine, and LINODE_URL is not one",
             hint='unset CELADON_PACE, or: eval "$(celadon lab up)"',

@@ -18,6 +18,7 @@ from celadon.core.live import Live, live
 from celadon.core.observed import BalancerFacts, HostFacts, NodeFacts, Question, SlotFacts, SlotQuestion
 from celadon.core.release import Colour, Slot
 from celadon.drive import lease as leases
+from celadon.drive.app import decode_adopted
 from celadon.drive.lease import LeaseFacts
 
 Seen = TypeVar("Seen")
@@ -68,10 +69,10 @@ async def see(connected: Connected) -> Situation:
     world, wanted = connected.world, connected.wanted
     names = sorted({slot.host for slots in wanted.slots.values() for slot in slots})
     looks = asyncio.gather(*(tried(world.hosts.look(name, question(connected, name))) for name in names))
-    balancer, intent, raw_lease, hosts = await asyncio.gather(
-        tried(world.balancer.read()), tried(connected.app.intent()), tried(world.store.read_lease()), looks
+    balancer, intent, lease, hosts = await asyncio.gather(
+        tried(world.balancer.read()), tried(connected.app.intent()), tried(read_lease(connected)), looks
     )
-    raw_adopted = await tried(world.store.read_adopted())
+    adopted = await tried(_adopted(connected))
     journal = None
     if isinstance(intent, Intent):
         past = await tried(connected.app.journal(intent.rollout.number))
@@ -82,10 +83,18 @@ async def see(connected: Connected) -> Situation:
         hosts=dict(zip(names, hosts, strict=True)),
         intent=intent,
         journal=journal,
-        lease=raw_lease if isinstance(raw_lease, CeladonError) else leases.decode(raw_lease),
+        lease=lease,
         live=_live(connected, balancer, intent, journal),
-        adopted=msgspec.json.decode(raw_adopted, type=Adopted) if isinstance(raw_adopted, bytes) else None,
+        adopted=adopted if isinstance(adopted, Adopted) else None,
     )
+
+
+async def read_lease(connected: Connected) -> LeaseFacts | None:
+    return leases.decode(await connected.world.store.read_lease())
+
+
+async def _adopted(connected: Connected) -> Adopted | None:
+    return decode_adopted(await connected.world.store.read_adopted())
 
 
 async def tried(asking: Awaitable[Seen]) -> Seen | CeladonError:

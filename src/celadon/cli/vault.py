@@ -10,6 +10,7 @@ from celadon.config.secrets import fingerprint, resolve
 from celadon.core.errors import CeladonError, Refused
 from celadon.core.release import Release
 from celadon.core.secret import Secret
+from celadon.drive.log import senseless
 
 KEY_BYTES = 32
 MASKED = 6  # characters; what is shorter is also a common word
@@ -88,7 +89,11 @@ class Vault:
 
 
 def _decoded(raw: bytes | None) -> bytes | None:
-    return None if raw is None else bytes.fromhex(raw.decode())
+    """Raises Refused for what is no key: the home is another machine."""
+    try:
+        return None if raw is None else bytes.fromhex(raw.decode())
+    except ValueError as error:
+        raise senseless("key of the secrets' fingerprints") from error
 
 
 async def open_vault(config: Config, *, root: Path, environ: Mapping[str, str], must: bool) -> Vault:

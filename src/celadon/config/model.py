@@ -25,9 +25,7 @@ A_SECRET = matching(
     hint="write the name, never the value; the value comes from the environment, .celadon/secrets or secrets.command",
     secret=True,
 )
-NAME = matching(
-    r"[^\s\x00-\x1f\x7f](?:[ -~]{0,62}[!-~])?", "a name of printable ASCII, at most 64 characters", '"smoke"'
-)
+NAME = matching(r"[!-~](?:[ -~]{0,62}[!-~])?", "a name of printable ASCII, at most 64 characters", '"smoke"')
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,11 +7,12 @@ import bisect
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
 from celadon.core.bound import upper_bound
+from celadon.core.foreign import Count
 from celadon.core.release import Instant, ReleaseId, Seconds
 
 Outcome = Literal["ok", "failed", "unknown"]
@@ -40,7 +41,7 @@ class Result(msgspec.Struct, frozen=True):
 class Latency(msgspec.Struct, frozen=True):
     """How long good answers took, in logarithmic buckets: bounded in size, and two of them can be added."""
 
-    buckets: dict[int, int] = {}
+    buckets: dict[Annotated[int, msgspec.Meta(ge=0, le=400)], Count] = {}  # 400 is some thousand years
     worst: Seconds = 0.0
 
     @property

@@ -4,10 +4,11 @@ A home that moves counts its moves; a home that was lost and replaced begins a n
 fence, so that no driver of an old epoch can ever count its way above a new one.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
+from celadon.core.foreign import Count, Utc
 from celadon.core.release import Release
 
 EPOCH = 1 << 32  # fences of one epoch; `celadon.agent.fence` has the same number, and a test compares them
@@ -23,12 +24,15 @@ def first_fence(epoch: int) -> int:
     return (epoch - 1) * EPOCH
 
 
+HOST = r"\A([A-Za-z0-9][A-Za-z0-9._-]{0,63})?\Z"  # as the agent takes it; it is also shown, in hints
+
+
 class Seat(msgspec.Struct, frozen=True):
     """Where the home is, as of one move of one epoch. Larger is newer; `home` empty: it was not said."""
 
-    epoch: int = 1
-    move: int = 0
-    home: str = ""
+    epoch: Count = 1
+    move: Count = 0
+    home: Annotated[str, msgspec.Meta(pattern=HOST)] = ""
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -46,8 +50,8 @@ class HomeFacts(msgspec.Struct, frozen=True):
     seat: Seat
     told: Seat | None  # the newest that it was told of
     arriving: Seat | None  # a whole copy that waits to be opened
-    fence: int
-    last_rollout: int
+    fence: Count
+    last_rollout: Count
 
     @property
     def newest(self) -> Seat:
@@ -65,13 +69,13 @@ class KeptRelease(msgspec.Struct, frozen=True):
     """A release whose settings are on a host, and since when: it can be started again without a journal."""
 
     release: Release
-    at: float  # UTC
+    at: Utc
 
 
 class Adopted(msgspec.Struct, frozen=True):
     """What a new home was told of the time before it, by the hosts that lived through it."""
 
     releases: tuple[Release, ...]  # newest first
-    last_rollout: int
+    last_rollout: Count
     by: str
-    at: float  # UTC
+    at: Utc

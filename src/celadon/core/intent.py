@@ -1,32 +1,37 @@
 """What people asked for: the rollout, written once when it opens, and the requests made since."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
+from celadon.core.foreign import Count, Utc
 from celadon.core.observed import Probe
 from celadon.core.release import Colour, Release, Seconds, Slot
 from celadon.core.strategy import Step
+
+Length = Annotated[Seconds, msgspec.Meta(ge=0, le=10**8)]
+Pause = Annotated[Seconds, msgspec.Meta(ge=0.001, le=10**8)]
+"""Between two looks or two tries: never nothing, whoever wrote the intent, or a driver would not come to rest."""
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """Every protocol time of a rollout. `scaled` keeps their proportions at the lab's pace."""
 
-    settle: Seconds = 60.0  # Linode documents "within 60 seconds" for a mode change
-    bake: Seconds = 300.0  # one point of the NodeBalancer's own graph
-    drain: Seconds = 60.0  # twice gunicorn's graceful timeout
-    quiet: Seconds = 5.0
-    interval: Seconds = 1.0  # between two looks at the hosts
-    start_within: Seconds = 120.0  # 30 s proved short for Kamal's users
-    fresh: Seconds = 10.0  # how old an answer may be that a destructive action rests on
-    poll: Seconds = 5.0  # first pause between two reads of a node; each next one is half as long again
-    repeat: Seconds = 10.0  # a change that is not seen so long after it was asked for is asked for again
-    up_within: Seconds = 150.0  # for the balancer's own checks: interval x attempts, settle and a margin
-    deadline: Seconds = 1800.0  # of the way forward; declared pauses excluded
-    lost: Seconds = 30.0  # a host that does not answer for so long is judged by what else is known
-    retry: Seconds = 2.0  # the first pause after a failed action; doubles up to 30 times itself
-    verify_within: Seconds = 60.0
-    lease: Seconds = 30.0
+    settle: Length = 60.0  # Linode documents "within 60 seconds" for a mode change
+    bake: Length = 300.0  # one point of the NodeBalancer's own graph
+    drain: Length = 60.0  # twice gunicorn's graceful timeout
+    quiet: Length = 5.0
+    interval: Pause = 1.0  # between two looks at the hosts
+    start_within: Length = 120.0  # 30 s proved short for Kamal's users
+    fresh: Length = 10.0  # how old an answer may be that a destructive action rests on
+    poll: Pause = 5.0  # first pause between two reads of a node; each next one is half as long again
+    repeat: Length = 10.0  # a change that is not seen so long after it was asked for is asked for again
+    up_within: Length = 150.0  # for the balancer's own checks: interval x attempts, settle and a margin
+    deadline: Length = 1800.0  # of the way forward; declared pauses excluded
+    lost: Length = 30.0  # a host that does not answer for so long is judged by what else is known
+    retry: Pause = 2.0  # the first pause after a failed action; doubles up to 30 times itself
+    verify_within: Length = 60.0
+    lease: Length = 30.0
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +59,7 @@ class Verify(msgspec.Struct, frozen=True, kw_only=True):
     """The requests through the users' door that are the rollout's evidence."""
 
     url: str
-    rate: float = 5.0  # requests a second
+    rate: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 5.0  # requests a second
     max_failed: int = 0
     contains: str = ""  # `{version}` and `{release}` expand; empty: hosts count connections
     passes: int = 3  # answers wanted after all traffic is on the candidate, before the commit
@@ -63,7 +68,7 @@ class Verify(msgspec.Struct, frozen=True, kw_only=True):
 class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     """Moving an app to a candidate: everything a second machine needs to go on, and no secret."""
 
-    number: int
+    number: Count
     app: str
     kind: Literal["deploy", "rollback"]
     candidate: Release
@@ -87,7 +92,7 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     floor: dict[int, int] = {}  # by port: the fewest nodes that must serve at any moment
     baseline: dict[int, int] = {}  # node id -> weight, of the nodes that served: where going back leads
     opened_by: str = ""
-    opened_utc: float = 0.0
+    opened_utc: Utc = 0.0
     celadon: str = ""  # the version that opened it
     test_port: int | None = None  # the balancer's too: testers come through it, and no user
     test_url: str = ""  # where it leads, for the tests

@@ -10,13 +10,14 @@ from typing import Literal, assert_never
 import msgspec
 
 from celadon.core.evidence import Latency
+from celadon.core.foreign import Count, Utc
 from celadon.core.observed import Mode
 from celadon.core.opens import Opens
 from celadon.core.release import Instant, ReleaseId, SlotKey
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    at: float = 0.0  # UTC, seconds since 1970; stamped when it is written
+    at: Utc = 0.0  # UTC, seconds since 1970; stamped when it is written
     because: str = ""  # the reason of the decision that it came from; empty: nobody decided it
 
 
@@ -30,7 +31,7 @@ class Driving(_Event, frozen=True, kw_only=True):
     """A driver took the lease."""
 
     who: str
-    fence: int
+    fence: Count
 
 
 class Asked(_Event, frozen=True, kw_only=True):
@@ -67,7 +68,7 @@ class CommandFinished(_Event, frozen=True, kw_only=True):
 
 
 class StepDone(_Event, frozen=True, kw_only=True):
-    index: int
+    index: Count
     waited: float = 0.0  # seconds of it that were a declared pause: no deadline counts them
 
 
@@ -90,7 +91,7 @@ class Retiring(_Event, frozen=True, kw_only=True):
 class Stopped(_Event, frozen=True, kw_only=True):
     slot: SlotKey
     release: ReleaseId
-    cut: int | None  # connections open when it was signalled; None: they could not be counted
+    cut: Count | None  # connections open when it was signalled; None: they could not be counted
 
 
 class Abandoned(_Event, frozen=True, kw_only=True):
@@ -129,12 +130,12 @@ class Noted(_Event, frozen=True, kw_only=True):
 class Verified(_Event, frozen=True, kw_only=True):
     """What the verifier saw since the last such event."""
 
-    sent: int
-    failed: int
-    failed_on_candidate: int
-    unknown: int = 0
-    served: dict[ReleaseId, int] = {}
-    unproven: int = 0
+    sent: Count
+    failed: Count
+    failed_on_candidate: Count
+    unknown: Count = 0
+    served: dict[ReleaseId, Count] = {}
+    unproven: Count = 0
     latency: Latency = Latency()  # of the good answers
     opens: Opens = Opens()
 

@@ -6,9 +6,11 @@ from users and anybody else, and never which request a release answered or faile
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Annotated
 
 import msgspec
 
+from celadon.core.foreign import Count
 from celadon.core.observed import Mode, NodeFacts, SlotFacts
 from celadon.core.release import ReleaseId, Seconds
 
@@ -18,9 +20,9 @@ CHECKED = (Mode.ACCEPT, Mode.BACKUP)  # whether backups are checked is not docum
 class Opens(msgspec.Struct, frozen=True):
     """Sums by release. `checks`: what the balancer's interval makes of the time; `uncounted`: looks without a count."""
 
-    connections: dict[ReleaseId, int] = {}  # opened, less Celadon's own
-    checks: dict[ReleaseId, float] = {}
-    uncounted: int = 0
+    connections: dict[ReleaseId, Count] = {}  # opened, less Celadon's own
+    checks: dict[ReleaseId, Annotated[float, msgspec.Meta(ge=0, lt=2**53)]] = {}
+    uncounted: Count = 0
 
     def after(self, before: SlotFacts | None, now: SlotFacts, checks: float) -> "Opens":
         """One more look at a slot. `checks`: how many the balancer sent there since the look before."""

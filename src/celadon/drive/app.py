@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from celadon import __version__
-from celadon.core import restore
+from celadon.core import foreign, restore
 from celadon.core.action import Finish, Halt
 from celadon.core.errors import CeladonError, Refused, Unavailable
 from celadon.core.home import Adopted, epoch_of
@@ -23,12 +23,15 @@ from celadon.core.wanted import Options, Wanted
 from celadon.drive.driver import Driver, Watcher, decode_intent, silent
 from celadon.drive.forecast import Forecast, forecast
 from celadon.drive.lease import Held, Lease, decode
-from celadon.drive.log import decode_events
+from celadon.drive.log import decode_events, senseless
 from celadon.ports import World
 
 Confirm = Callable[[Forecast], Awaitable[bool]]
 Each = Callable[[Event], None]
 """Told of every event of a driver that is followed."""
+
+HISTORY = 1000  # rollouts that are read at once
+HISTORY_EVENTS = 100_000  # of all of them together: some 50 MB in memory
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -247,19 +250,29 @@ class App:
         opened = next((event for event in events if isinstance(event, Opened)), None)
         if opened is None:
             raise Refused(f"there is no rollout {rollout}", hint="celadon history")
-        return Past(
-            rollout=msgspec.json.decode(bytes(opened.rollout), type=Rollout), journal=journal, events=tuple(events)
-        )
+        try:
+            told: Rollout = foreign.read(opened.rollout, Rollout)
+        except foreign.Senseless as error:
+            raise senseless(f"journal of rollout {rollout}") from error
+        return Past(rollout=told, journal=journal, events=tuple(events))
 
-    async def history(self) -> list[Past]:
-        """Newest first."""
-        numbers = sorted(await self.world.store.rollouts(), reverse=True)
-        return [await self.journal(number) for number in numbers]
+    async def history(self, most: int = HISTORY) -> list[Past]:
+        """Newest first: at most this many, and no more than a memory of modest size can hold."""
+        numbers = sorted(await self.world.store.rollouts(), reverse=True)[:most]
+        pasts: list[Past] = []
+        events = 0
+        for number in numbers:
+            past = await self.journal(number)
+            pasts.append(past)
+            events += len(past.events)
+            if events > HISTORY_EVENTS:
+                break
+        return pasts
 
     async def known(self) -> tuple[Release, ...]:
         """Releases that earlier rollouts brought to serving, newest first, each once."""
         seen: dict[ReleaseId, Release] = {}
-        for past in (await self.history())[: 4 * self.wanted.keep]:
+        for past in await self.history(4 * self.wanted.keep):
             done = past.journal.finished is not None and past.journal.finished.result == "done"
             for release in (past.rollout.candidate if done else None, past.rollout.stable):
                 if release is not None:
@@ -290,8 +303,7 @@ class App:
 
     async def _adopted(self) -> Adopted | None:
         """Of a home that replaced a lost one: what the hosts remembered."""
-        raw = await self.world.store.read_adopted()
-        return msgspec.json.decode(raw, type=Adopted) if raw is not None else None
+        return decode_adopted(await self.world.store.read_adopted())
 
     async def _see(self, host: str) -> HostFacts | str:
         slots = [slot for its in self.wanted.slots.values() for slot in its if slot.host == host]
@@ -467,6 +479,15 @@ class App:
         end = Finish("done", "already live: nothing was changed")
         intent = Intent(rollout=opening.rollout, finished="done")
         return Ending(intent=intent, end=end, journal=EMPTY, events=(), seconds=0.0)
+
+
+def decode_adopted(raw: bytes | None) -> Adopted | None:
+    """Raises Refused for what is none."""
+    try:
+        adopted: Adopted | None = foreign.read(raw, Adopted) if raw is not None else None
+    except foreign.Senseless as error:
+        raise senseless("memory of the time before it") from error
+    return adopted
 
 
 def adopts(intent: Intent, release: Release, wanted: Wanted) -> bool:

@@ -9,8 +9,11 @@ import asyncio
 
 import msgspec
 
+from celadon.core import foreign
 from celadon.core.errors import LeaseLost, NoAnswer, Unavailable
+from celadon.core.foreign import Count
 from celadon.core.release import Instant, Seconds
+from celadon.drive.log import senseless
 from celadon.ports import Clock, Store
 
 LAST_PART = 0.2  # of the time to live: what is left then is too little to rely on
@@ -20,9 +23,9 @@ class LeaseFacts(msgspec.Struct, frozen=True):
     """What is stored. `holder` empty: given back."""
 
     holder: str
-    fence: int
-    counter: int
-    since_utc: float
+    fence: Count
+    counter: Count
+    since_utc: foreign.Utc
 
 
 class Held(Unavailable):
@@ -170,4 +173,9 @@ class Lease:
 
 
 def decode(raw: bytes | None) -> LeaseFacts | None:
-    return msgspec.json.decode(raw, type=LeaseFacts) if raw is not None else None
+    """Raises Refused for what is none."""
+    try:
+        facts: LeaseFacts | None = foreign.read(raw, LeaseFacts) if raw is not None else None
+    except foreign.Senseless as error:
+        raise senseless("lease") from error
+    return facts

@@ -5,17 +5,27 @@ from collections.abc import Sequence
 
 import msgspec
 
-from celadon.core.errors import LeaseLost, Unavailable
+from celadon.core import foreign
+from celadon.core.errors import LeaseLost, Refused, Unavailable
 from celadon.core.journal import EMPTY, Event, Journal, fold
 from celadon.ports import Clock, Store
 
 PATIENCE = 20.0  # seconds of an unreachable home before a write is given up; the lease would lapse anyway
-_decoder = msgspec.json.Decoder(Event)
 _encoder = msgspec.json.Encoder()
 
 
 def decode_events(raw: Sequence[bytes]) -> list[Event]:
-    return [_decoder.decode(line) for line in raw]
+    """Raises Refused for what this Celadon cannot read: the home is another machine."""
+    try:
+        return [foreign.read(line, Event) for line in raw]
+    except foreign.Senseless as error:
+        raise senseless("journal") from error
+
+
+def senseless(what: str) -> Refused:
+    """For what the home keeps and this Celadon cannot read."""
+    hint = "is this celadon as new as the one that wrote it? Else look at the home: somebody else writes there"
+    return Refused(f"the {what} that the home keeps makes no sense", hint=hint, where="hosts.home")
 
 
 class Log:

@@ -12,7 +12,7 @@ from celadon.cli.call import Call
 from celadon.cli.figures import age, many, size
 from celadon.cli.losses import Finding
 from celadon.cli.output import Result
-from celadon.cli.situation import Situation, question, see, tried
+from celadon.cli.situation import Situation, question, read_lease, see, tried
 from celadon.config.dockerfile import parse_dockerfile
 from celadon.config.load import read_text
 from celadon.config.model import Config
@@ -22,7 +22,6 @@ from celadon.core.observed import BalancerFacts, ConfigFacts, HostFacts
 from celadon.core.preflight import CLOCK_SKEW, DISK_FREE, FIRST_DEPLOY, open_rollout
 from celadon.core.release import Release
 from celadon.core.wanted import Options
-from celadon.drive import lease as leases
 
 MARKS = {"ok": "✓", "warning": "!", "failed": "✗"}
 DOCKERFILE = 256 * 1024
@@ -199,11 +198,10 @@ def _nodes(connected: Connected, facts: BalancerFacts, config: ConfigFacts) -> F
 
 
 async def _home(connected: Connected) -> Finding:
-    raw = await tried(connected.world.store.read_lease())
-    if isinstance(raw, CeladonError):
-        return _refused("home", raw)
+    lease = await tried(read_lease(connected))
+    if isinstance(lease, CeladonError):
+        return _refused("home", lease)
     name = (await connected.home.find()).host
-    lease = leases.decode(raw)
     holder = f", driven by {lease.holder}" if lease is not None and lease.holder else ""
     return Finding("home", "ok", f"{name} keeps lease, intent and journal{holder}")
 
