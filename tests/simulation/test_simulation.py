@@ -34,7 +34,7 @@ def test_each_promise_is_a_sentence_of_the_docs() -> None:
 
 
 def test_no_rule_is_left_unexercised() -> None:
-    """The first of the worlds above, and the one in which neither colour can serve, make every rule decide."""
+    """The last of the worlds above, and the one in which neither colour can serve, make every rule decide."""
     coverage = Coverage()
     dead = Happening(65.0, "host", colour=Colour.BLUE)
     stuck = Setting(0, colours=1, happenings=(dead, Happening(66.0, "go_back")))
