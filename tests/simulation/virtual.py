@@ -42,6 +42,10 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
     def time(self) -> float:
         return self._now
 
+    def rest(self) -> None:
+        """Count the turns at this moment anew."""
+        self._since = self.turns
+
     def call_at(  # type: ignore[override]  # the callback's own arguments are typed by a newer notation
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
@@ -85,9 +89,17 @@ def run(main: Coroutine[Any, Any, Any]) -> Any:
         asyncio.set_event_loop(loop)
         return loop.run_until_complete(main)
     finally:
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        asyncio.set_event_loop(None)
-        loop.close()
+        try:
+            _end_all(loop)
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+
+
+def _end_all(loop: VirtualLoop) -> None:
+    """What is left ends, also in a world that was left because it span."""
+    loop.rest()
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
