@@ -35,9 +35,12 @@ FREE_TEXT = {
     "command",
     "env.clear.APP_ENV",
     "secrets.command",
+    "tests.name",
     "tests.command",
     "hooks.after_finish.command",
     "verify.contains",
+    "registry.username",
+    "health.path",
 }
 REFERENCE = tomllib.loads(example())
 

@@ -193,9 +193,9 @@ def _ours(root: Path) -> list[tuple[Path, int]]:
 
 
 def _is_the_applications(parts: tuple[str, ...]) -> bool:
-    """`APP/environments/KEY…` is made by uv, `APP/releases/ID/source…` holds the archive's files."""
+    """`APP/environments/KEY…` is made by uv, `APP/releases/ID/app…` holds the archive's files."""
     inside = len(parts) > 3 or not "".join(parts[-1:]).endswith(".lock")
-    return (parts[1:2] == ("environments",) and len(parts) > 2 and inside) or parts[3:4] == ("source",)
+    return (parts[1:2] == ("environments",) and len(parts) > 2 and inside) or parts[3:4] == ("app",)
 
 
 def _search_crash_report(stage: SecretStage) -> None:
