@@ -19,7 +19,7 @@ fix:
 demo *ARGS:
     .venv/bin/celadon demo {{ARGS}}
 
-# seeded worlds: `just simulate --seeds 0 1000`, `just simulate --seed 42 --trace`
+# seeded worlds: `just simulate --seeds 0 1000`, `just simulate --seed 42 --trace`, `just simulate --wide 200000 --out FILE`
 simulate *ARGS:
     .venv/bin/python -m tests.simulation.run {{ARGS}}
 
@@ -27,13 +27,18 @@ simulate *ARGS:
 bench *ARGS:
     .venv/bin/python -m benchmarks.run {{ARGS}}
 
-# safety taken away piece by piece must be noticed: `just mutants 400`
+# safety taken away piece by piece must be noticed: `just mutants`, `just mutants --hunt 400`
 mutants *ARGS:
     .venv/bin/python -m tests.simulation.mutants {{ARGS}}
 
 # crashes, faults, bad releases and servers, each under load: `just torture --list`, `just torture --only ssh-cut api-429`
 torture *ARGS:
     .venv/bin/python -m tests.torture.run {{ARGS}}
+
+
+# the smallest world, every interleaving: about a minute
+small-model:
+    .venv/bin/python -m tests.simulation.small_model
 
 # the generated pages of docs/ (a test fails when they are stale)
 docs:

@@ -55,7 +55,8 @@ JSON_KEYS: dict[str, tuple[str, ...]] = {
     ),
     "status": ("live_colour", "stable", "candidate", "slots", "balancer", "rollout", "lease", "as_of"),
     "history": ("rollouts",),
-    "history ROLLOUT": ("rollout", "events", "evidence"),
+    "history ROLLOUT": ("rollout", "events", "evidence", "certificate"),
+    "history --verify": ("verified", "judgement", "signer", "fingerprint", "line"),
     "hosts": ("hosts", "home"),
     "store move": ("home", "epoch", "changed", "untold"),
     "store adopt": ("home", "epoch", "changed", "untold", "live_colour"),
@@ -74,6 +75,7 @@ def pages() -> dict[Path, str]:
         DOCS / "reference" / "config.md": config_page(),
         DOCS / "reference" / "errors-and-exit-codes.md": errors_page(),
         DOCS / "reference" / "json.md": json_page(),
+        DOCS / "reference" / "module.md": module_page(),
         DOCS / "explanation" / "rules.md": rules_page(),
         DOCS / "explanation" / "lab.md": lab_page(DOCS / "explanation" / "lab.md"),
     }
@@ -325,7 +327,8 @@ def json_page() -> str:
         "the event's own fields. The last line is the object above. `logs` prints lines of `time`, `host`, `release`, "
         "`line`.",
         "## Events of a journal",
-        "What `history ROLLOUT --json` and `status --follow --json` show: `at`, `event`, `because`, `data`.",
+        "What `history ROLLOUT --json` and `status --follow --json` show: `at`, `event`, `because` (the decision's "
+        "reason), `text` (what happened), `data`. With `--html`, `signed_by` is the key's fingerprint, or null.",
         table(("event", "fields", "means"), events),
     )
 
@@ -352,7 +355,7 @@ def made(keys: dict[str, tuple[str, ...]]) -> None:
 
 
 def fields_of(struct: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in msgspec.structs.fields(struct) if field.name != "at")
+    return tuple(field.name for field in msgspec.structs.fields(struct) if field.name not in ("at", "because"))
 
 
 def snake(name: str) -> str:
@@ -361,6 +364,46 @@ def snake(name: str) -> str:
 
 def listed(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
+
+
+# -- module ----------------------------------------------------------------------------------------
+
+
+def module_page() -> str:
+    """The Terraform module's variables and outputs, from its own files."""
+    module = SOURCE / "infra" / "module"
+    variables = hcl_blocks("variable", (module / "variables.tf").read_text("utf-8"))
+    outputs = hcl_blocks("output", (module / "outputs.tf").read_text("utf-8"))
+    return page(
+        "# The Terraform module",
+        "`src/celadon/infra/module`, for the provider `linode/linode` 3.13 with Terraform or OpenTofu 1.6 and later. "
+        "How it is used: [from nothing to https](../how-to/infrastructure.md). The token is no variable: the provider "
+        "reads `LINODE_TOKEN`.",
+        "## Variables",
+        "A wrong value is refused with the sentence in the last column.",
+        table(("variable", "is", "default", "allowed"), [variable_row(name, text) for name, text in variables]),
+        "## Outputs",
+        table(("output", "is"), [(f"`{name}`", hcl_text("description", text)[0]) for name, text in outputs]),
+    )
+
+
+def hcl_blocks(kind: str, text: str) -> list[tuple[str, str]]:
+    return re.findall(rf'^{kind} "(\w+)" \{{\n(.*?)^\}}', text, re.MULTILINE | re.DOTALL)
+
+
+def hcl_text(name: str, block: str) -> list[str]:
+    return [json.loads(found) for found in re.findall(rf'^ *{name} += (".*")$', block, re.MULTILINE)]
+
+
+def variable_row(name: str, block: str) -> tuple[str, str, str, str]:
+    """The type is shown where no sentence could: an object's fields with their defaults."""
+    found = re.search(r"^  default += (.*)$", block, re.MULTILINE)
+    fields = re.findall(r"(\w+) += optional\((?!object)\w+, (.*?)\)$", block, re.MULTILINE)
+    shown = ", ".join(dict.fromkeys(f"`{field} = {value}`" for field, value in fields))
+    default = shown or ("**required**" if found is None else f"`{found[1]}`")
+    about = hcl_text("description", block)[0] + (" Sensitive." if "sensitive   = true" in block else "")
+    rules = [rule.removeprefix(f"{name}: ") for rule in hcl_text("error_message", block)]
+    return f"`{name}`", about, default, " ".join(sentence(rule) for rule in rules)
 
 
 # -- rules -----------------------------------------------------------------------------------------

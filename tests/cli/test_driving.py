@@ -1,12 +1,15 @@
 """Verbs that drive, on the real loop in memory: what they print where, and how they exit."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import msgspec
 import pytest
 
 from celadon.core.errors import Refused
 from celadon.core.intent import Hook
 from celadon.ports import CommandResult
-from tests.cli.worlds import MemoryWorld
+from tests.cli.worlds import TIMING, MemoryWorld
 
 
 def test_a_deploy_prints_its_summary_on_stdout_and_its_talk_on_stderr(world: MemoryWorld) -> None:
@@ -176,6 +179,33 @@ def test_hold_waits_and_pause_says_where(world: MemoryWorld) -> None:
     assert (ran.exit, ran.end["rollout"]) == (0, 2)
     assert world.run("status").out.count("paused") == 1
     assert world.run("resume").exit == 0
+
+
+@pytest.mark.parametrize("json", [False, True])
+def test_who_aborts_sees_what_the_other_driver_does(json: bool, world: MemoryWorld) -> None:  # noqa: FBT001 - a case
+    world.run("deploy", "v1", "--yes")
+    # Two commands share this process and a busy machine: no time that a slow moment could use up.
+    world.timing = msgspec.structs.replace(
+        TIMING, bake=600.0, deadline=600.0, start_within=60.0, up_within=60.0, lost=60.0, verify_within=60.0, lease=3.0
+    )
+    with ThreadPoolExecutor(1) as elsewhere:
+        deploying = elsewhere.submit(world.run, "deploy", "v2", "--yes", "--quiet")
+        give_up = time.monotonic() + 60.0
+        while "committed: all traffic" not in world.run("history", "2").out:
+            assert time.monotonic() < give_up, deploying.done()
+            time.sleep(0.1)
+        ran = world.run("abort", *(["--json"] if json else []))
+        assert deploying.result(60.0).exit == 3
+    assert ran.exit == 0, ran.err
+    if json:
+        told = [line["event"] for line in ran.objects[:-1]]
+        assert told[0] != "opened"
+        assert {"returning", "asked", "stopped", "finished"} <= set(told)
+    else:
+        assert "going back: asked for by me@here" in ran.err
+        assert "finished, rolled_back" in ran.err
+        assert "opened: preflight passed" not in ran.err
+        assert ran.out.startswith("shop v1 is live on blue")
 
 
 def test_an_application_that_does_not_say_who_it_is_is_counted(world: MemoryWorld) -> None:

@@ -12,6 +12,7 @@ from celadon.core.action import Finish, Halt
 from celadon.core.errors import LeaseLost, Refused
 from celadon.core.home import first_fence
 from celadon.core.intent import Hook, Intent
+from celadon.core.journal import Event, Finished, Returning
 from celadon.core.release import Colour
 from celadon.core.wanted import Options
 from celadon.drive.app import Declined, Ending
@@ -117,8 +118,10 @@ def test_hold_waits_for_promote() -> None:
         held = spawn(shop.deploy("v2", Options(hold=True)))
         await asyncio.sleep(TIMING.deadline + 100)
         assert shop.serving() == shop.all_of(BLUE)
-        followed = await shop.person("bob").promote(full=False)
+        before, heard = len(shop.kinds(2)), list[Event]()
+        followed = await shop.person("bob").promote(full=False, each=heard.append)
         assert (result(followed), result(await held)) == ("done", "done")
+        assert [type(event).__name__ for event in heard] == shop.kinds(2)[before:]  # all of it, and nothing older
 
     assert story(tell).unharmed()
 
@@ -245,8 +248,10 @@ def test_going_back_at_any_time_before_stable_is_signalled(kind: str) -> None:
         await shop.deploy("v1")
         going = spawn(shop.deploy("v2"))
         await shop.until(lambda: kind in shop.kinds(2))
-        followed = await shop.person("bob").go_back()
+        heard: list[Event] = []
+        followed = await shop.person("bob").go_back(each=heard.append)
         assert (result(followed), result(await going)) == ("rolled_back", "rolled_back")
+        assert {Returning, Finished} <= {type(event) for event in heard}
         assert shop.serving() == shop.all_of(BLUE)
         assert shop.versions == {release("v1").id}
         assert result(await shop.deploy("v2")) == "done"

@@ -1,20 +1,18 @@
 """What the end-to-end tests share: a stage, a load in its own process, and what must be true at the end."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from tests.end_to_end.commands import Command
 
-from celadon.cli.stage import Ran, Stage, ended
+from celadon.cli.stage import Ran, Stage
 from celadon.lab.load_kinds import Plan
 from celadon.lab.load_process import LoadProcess
 from celadon.lab.load_report import Report
-
-ROOT = Path(__file__).parents[2]
 
 
 def play(scene: Callable[[], Awaitable[None]]) -> None:
@@ -40,15 +38,10 @@ async def load_on(stage: Stage, rate: float, seconds: float = 600.0) -> AsyncIte
         await load.kill()
 
 
-async def killed_at(stage: Stage, effect: str, when: str, *words: str) -> Ran:
+async def killed_at(stage: Stage, effect: str, when: str, *words: str, cwd: Path | None = None) -> Ran:
     """A `celadon` command that is killed before or after its n-th effect, or its first of that name."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.end_to_end.killed", effect, when, *words,
-        cwd=stage.project,
-        env=stage.environ | {"PYTHONPATH": str(ROOT)},
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    return await ended(process, f"celadon {' '.join(words)}, killed {when} effect {effect},", 180)
+    command = await Command.begin(words, cwd=cwd or stage.project, environ=stage.environ, strike=(effect, when))
+    return await command.end(180)
 
 
 def done(ran: Ran, exit_code: int = 0) -> Ran:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from tests.end_to_end.acts import done, killed_at, load_on, nodes, page, play, stage_with, unharmed
+from tests.end_to_end.commands import NEVER
 
 from celadon.cli.stage import Ran, Stage
 
 pytestmark = pytest.mark.slow
 
-WORDS = ("deploy", "--yes")
 SHARES = 2  # tests that share the effects out, so that two cores can work on them
 
 
@@ -24,7 +24,7 @@ def test_killed_at_every_effect(share: int, tmp_path: Path) -> None:
     async def scene() -> None:
         async with stage_with(tmp_path) as stage, load_on(stage, 40, seconds=880) as load:
             await stage.release("v2")
-            whole = done(await deploy_until(stage, "v2", 10**6, "before"))
+            whole = done(await killed_at(stage, NEVER, "before", "deploy", "v2", "--yes"))
             found = re.search(r"effects: (\d+)", whole.err)
             assert found is not None
             effects = int(found[1])
@@ -35,7 +35,8 @@ def test_killed_at_every_effect(share: int, tmp_path: Path) -> None:
                 await stage.release(version)
                 killed = await deploy_until(stage, version, count, when)
                 assert killed.exit == -9, killed.err[-2000:]
-                done(await stage.celadon("deploy", version, "--yes", cwd=stage.elsewhere()))
+                again = await killed_at(stage, NEVER, "before", "deploy", version, "--yes", cwd=stage.elsewhere())
+                done(again)
                 assert f"Version: {version}!" in await page(stage), f"after a kill {when} effect {count}"
                 modes = await nodes(stage)
                 assert {mode: len(labels) for mode, labels in modes.items()} == {"accept": 2, "reject": 2}

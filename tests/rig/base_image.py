@@ -37,8 +37,7 @@ class Layer(NamedTuple):
 
 def base_layer() -> Layer:
     """From the cache (`CELADON_TEST_CACHE`, else in the user's cache folder); made where it is not there."""
-    folder = Path(os.environ.get("CELADON_TEST_CACHE") or Path.home() / ".cache" / "celadon-tests")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = cache()
     facts = folder / f"base-{SUITE}-{os.uname().machine}-{EDITION}.json"
     with (folder / "base.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # of two workers one makes it, the other finds it
@@ -46,6 +45,13 @@ def base_layer() -> Layer:
             _make(facts)
     found = json.loads(facts.read_text())
     return Layer(found["diff_id"], found["digest"], folder / found["file"])
+
+
+def cache() -> Path:
+    """What is kept from one run to the next: made where it is not there."""
+    folder = Path(os.environ.get("CELADON_TEST_CACHE") or Path.home() / ".cache" / "celadon-tests")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _make(facts: Path) -> None:

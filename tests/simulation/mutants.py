@@ -19,6 +19,7 @@ import msgspec
 from celadon.core import decide as deciding
 from celadon.core.action import Decision
 from celadon.core.scene import Scene
+from tests.simulation import small_model
 from tests.simulation.settings import draw
 from tests.simulation.story import tell
 
@@ -51,7 +52,7 @@ class Killed(msgspec.Struct, frozen=True):
     rule: str
     mutant: str
     promise: str
-    seed: int
+    seed: int | str  # a world of the draw; or "small WISH": the small model
 
 
 def without(rule: Rule) -> Mutant:
@@ -65,8 +66,10 @@ def replaced(rule: Rule, instead: Rule | None, what: str) -> Mutant:
     return Mutant(f"decide.{rule.__name__}", what, deciding, "RULES", left)
 
 
-def broken(seed: int) -> str:
+def broken(seed: int | str) -> str:
     """The first promise that breaks in this world; empty: all are kept."""
+    if isinstance(seed, str):
+        return _broken_small(seed.partition(" ")[2])
     try:
         found = tell(draw(seed)).broken
     except Exception as error:  # noqa: BLE001 - whatever it dies of, it was noticed
@@ -74,7 +77,14 @@ def broken(seed: int) -> str:
     return found[0].partition(" ")[2].partition(":")[0] if found else ""
 
 
-def killed_in(mutant: Mutant, seed: int) -> str:
+def _broken_small(wish: str) -> str:
+    try:
+        return "deadlines" if small_model.explore(wish, crashes=0).stuck else ""
+    except small_model.Broken as error:
+        return str(error).partition(":")[0]
+
+
+def killed_in(mutant: Mutant, seed: int | str) -> str:
     """The promise that sees it there; empty: nobody does."""
     with mutant.alive():
         return broken(seed)
@@ -108,12 +118,18 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--hunt", type=int, default=0, metavar="WORLDS", help="search so many worlds")
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--missing", action="store_true", help="only those that nobody has killed yet, last first")
     parser.add_argument("--only", default="", help="mutants whose words contain this")
     wanted = parser.parse_args()
     lines, sound, survived = listed(), {}, []  # type: dict[str, Killed], dict[int, bool], list[str]
-    for mutant in (mutant for mutant in MUTANTS if wanted.only in mutant.what):
+    chosen = [mutant for mutant in MUTANTS if wanted.only in mutant.what]
+    if wanted.missing:
+        chosen = [mutant for mutant in reversed(chosen) if mutant.what not in lines]
+    for mutant in chosen:
         line = lines.get(mutant.what)
         promise = killed_in(mutant, line.seed) if line is not None else ""
+        if not promise and wanted.hunt and (small := killed_in(mutant, "small go_back")):
+            line, promise = Killed(mutant.rule, mutant.what, small, "small go_back"), small
         if not promise and wanted.hunt:
             line = hunt(mutant, range(wanted.first, wanted.first + wanted.hunt), sound)
             promise = line.promise if line is not None else ""
@@ -122,10 +138,13 @@ def main() -> int:
         else:
             survived.append(mutant.what)
             lines.pop(mutant.what, None)
-        say(f"{mutant.rule}: {mutant.what}: {f'{promise}, seed {line.seed}' if line and promise else 'SURVIVED'}")
+        say(
+            f"{mutant.rule}: {mutant.what}: {f'{promise}, world {line.seed}' if line and promise else 'SURVIVED'}",
+            flush=True,
+        )
         if wanted.hunt:
             write(lines, MUTANTS)
-    say(f"{len(MUTANTS)} mutants, {len(survived)} survived: {', '.join(survived)}")
+    say(f"{len(chosen)} mutants, {len(survived)} survived: {', '.join(survived)}")
     return bool(survived)
 
 

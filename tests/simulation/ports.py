@@ -400,10 +400,12 @@ class Ports:
         answers = self.world.answers
         new, self._taken = answers[self._taken :], len(answers)
         served: dict[ReleaseId, int] = {}
+        last: dict[ReleaseId, float] = {}
         failed = failed_on_candidate = 0
         for at, release, ok in new:
             if ok:
                 served[release] = served.get(release, 0) + 1
+                last[release] = at
             else:
                 failed += 1
                 failed_on_candidate += release == self._candidate
@@ -419,6 +421,7 @@ class Ports:
             served=served,
             passes=self._passes,
             since=self._since,
+            last=last,
         )
 
     async def close(self) -> None:

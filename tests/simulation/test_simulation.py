@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from celadon.core.release import Colour
 from tests.simulation.coverage import Coverage
 from tests.simulation.promises import PROMISES
-from tests.simulation.settings import draw
+from tests.simulation.settings import Happening, Setting, draw
 from tests.simulation.story import tell
 
 BLOCK = 10
@@ -33,11 +34,13 @@ def test_each_promise_is_a_sentence_of_the_docs() -> None:
 
 
 def test_no_rule_is_left_unexercised() -> None:
-    """The first of the worlds above are enough to make every rule decide something."""
+    """The first of the worlds above, and the one in which neither colour can serve, make every rule decide."""
     coverage = Coverage()
-    seed = 0
+    dead = Happening(65.0, "host", colour=Colour.BLUE)
+    stuck = Setting(0, colours=1, happenings=(dead, Happening(66.0, "go_back")))
     with coverage.watching():
-        while seed < WORLDS and coverage.unseen:
-            tell(draw(seed), coverage=coverage)
-            seed += 1
+        for setting in (stuck, *(draw(seed) for seed in range(WORLDS))):
+            if not coverage.unseen:
+                break
+            tell(setting, coverage=coverage)
     assert not coverage.unseen

@@ -1,10 +1,6 @@
 """A bench: one stage and one load that serve many cases, and what must be true after each of them."""
 
 import asyncio
-import contextlib
-import re
-import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -12,6 +8,7 @@ from typing import Any, Self
 
 import msgspec
 from tests.end_to_end.acts import lab, nodes, page
+from tests.end_to_end.commands import NEVER, Command, Stuck
 from tests.torture.case import Outcome, Skipped
 
 from celadon.cli.stage import Ran, Stage
@@ -22,80 +19,9 @@ from celadon.lab.load_process import LoadProcess
 from celadon.lab.load_report import Report
 from celadon.lab.processes import everyone
 
-ROOT = Path(__file__).parents[2]
-NEVER = "1000000"
 BAKE = '[rollout]\nbake = "90s"\n'  # 1.5 s at the lab's pace: the bake is the subject of few cases
 AGENTS_GONE = 8.0
 LOST = ("hint:", "run it again", "celadon resume")
-
-
-class Stuck(Exception):
-    """A command did not end. What it said, and what its tasks were waiting for."""
-
-
-class Command:
-    """One `celadon` command under way, its stderr read line by line."""
-
-    def __init__(self, process: asyncio.subprocess.Process, words: tuple[str, ...]) -> None:
-        self.process = process
-        self.words = words
-        self.began = time.monotonic()
-        self._lines: list[str] = []
-        self._news = asyncio.Event()
-        self._out = bytearray()
-        self._readers = [asyncio.create_task(self._read_err()), asyncio.create_task(self._read_out())]
-
-    @property
-    def said(self) -> str:
-        return "".join(self._lines)
-
-    async def _read_err(self) -> None:
-        assert self.process.stderr is not None
-        async for raw in self.process.stderr:
-            self._lines.append(raw.decode(errors="replace"))
-            self._news.set()
-        self._news.set()
-
-    async def _read_out(self) -> None:
-        assert self.process.stdout is not None
-        while chunk := await self.process.stdout.read(65536):
-            self._out.extend(chunk)
-
-    async def until(self, pattern: str, within: float = 150.0) -> bool:
-        """Wait for a line; False: the command ended without it."""
-        wanted = re.compile(pattern)
-        seen = 0
-        async with asyncio.timeout(within):
-            while True:
-                self._news.clear()
-                while seen < len(self._lines):
-                    seen += 1
-                    if wanted.search(self._lines[seen - 1]):
-                        return True
-                if self.process.returncode is not None or self._readers[0].done():
-                    return False
-                await self._news.wait()
-
-    def signal(self, number: signal.Signals) -> None:
-        if self.process.returncode is None:
-            self.process.send_signal(number)
-
-    async def end(self, within: float = 240.0) -> Ran:
-        """Raises `Stuck`, with what it was waiting for, when it does not end."""
-        try:
-            async with asyncio.timeout(within):
-                await asyncio.gather(*self._readers)
-                await self.process.wait()
-        except TimeoutError:
-            for number in (signal.SIGUSR2, signal.SIGUSR1, signal.SIGKILL):
-                with contextlib.suppress(ProcessLookupError):  # it ended at the last moment
-                    self.signal(number)
-                await asyncio.sleep(1)
-            await self.process.wait()
-            await asyncio.wait(self._readers, timeout=5)
-            said = self.said[-20000:]
-            raise Stuck(f"celadon {' '.join(self.words)} did not end within {within:g} s:\n{said}") from None
-        return Ran(self.process.returncode or 0, bytes(self._out).decode(), self.said)
 
 
 class Bench:
@@ -151,14 +77,12 @@ class Bench:
     ) -> Command:
         """Begin a command. `strike`: at which effect it is struck, and how (`killed.py`)."""
         count, when = strike or (NEVER, "before")
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.end_to_end.killed", str(count), when, *words,
+        return await Command.begin(
+            words,
             cwd=self.stage.elsewhere() if elsewhere else self.stage.project,
-            env=self.stage.environ | {"PYTHONPATH": f"{ROOT}/src:{ROOT}", **(environ or {})},
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            limit=1 << 20,
-        )  # fmt: skip
-        return Command(process, words)
+            environ=self.stage.environ | dict(environ or {}),
+            strike=(str(count), when),
+        )
 
     async def run(
         self, *words: str, strike: tuple[int, str] | None = None, elsewhere: bool = False, within: float = 240.0

@@ -3,17 +3,17 @@
 import asyncio
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
+from tests.end_to_end.commands import NEVER, Command
 from tests.end_to_end.docker_stage import DockerStage
 from tests.rig.app_images import AppImages
 from tests.rig.netns_hosts import Lab, require_hosts
 from tests.rig.registry import Registry
-from tests.torture.bench import NEVER, ROOT, Bench, Command
+from tests.torture.bench import Bench
 from tests.torture.case import Case, Outcome
 from tests.torture.faults import ANY, ended
 from tests.torture.steps import begins
@@ -77,14 +77,13 @@ class EnginesBench(Bench):
         environ: Mapping[str, str] | None = None,
     ) -> Command:
         count, when = strike or (NEVER, "before")
-        process = await asyncio.create_subprocess_exec(
-            *self.lab.enter, sys.executable, "-m", "tests.end_to_end.killed", str(count), when, *words,
+        return await Command.begin(
+            words,
             cwd=self.docker.project,
-            env=os.environ | self.docker.environ | {"PYTHONPATH": f"{ROOT}/src:{ROOT}", **(environ or {})},
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            limit=1 << 20,
-        )  # fmt: skip
-        return Command(process, words)
+            environ={**os.environ, **self.docker.environ, **(environ or {})},
+            strike=(str(count), when),
+            enter=self.lab.enter,
+        )
 
     async def _loaded(self) -> LoadProcess:
         if self._load is None:

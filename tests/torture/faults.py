@@ -4,7 +4,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 
-from tests.torture.bench import Bench, Command
+from tests.end_to_end.commands import Command
+from tests.torture.bench import Bench
 from tests.torture.case import Case, Outcome
 from tests.torture.steps import IDLE, SERVING, STEPS, begins
 
@@ -126,8 +127,6 @@ def _replaced(step: str | None) -> Play:
             assert await command.until(begins(step)), command.said[-2000:]
         await bench.call("DELETE", f"/v4/linode/instances/{await bench.instance(host)}")
         bench.stage.found = await furnish(bench.stage.lab, bench.stage.estate)
-        known = bench.stage.project / ".celadon" / "known_hosts"
-        known.write_text("\n".join(bench.stage.found.known_hosts) + "\n")
         if command is not None:
             ran = await command.end()
             outcome.exits.append(ran.exit)

@@ -36,8 +36,6 @@ def _lost(step: str | None) -> Callable[[Bench, Outcome], Awaitable[None]]:
         began = time.monotonic()
         await bench.call("DELETE", f"/v4/linode/instances/{await bench.instance(HOME)}")
         bench.stage.found = await furnish(bench.stage.lab, bench.stage.estate)
-        known = bench.stage.project / ".celadon" / "known_hosts"
-        known.write_text("\n".join(bench.stage.found.known_hosts) + "\n")
         await _as_told(bench, outcome, version)
         outcome.seconds = round(time.monotonic() - began, 1)
         bench.live = version

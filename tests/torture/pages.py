@@ -85,7 +85,7 @@ def _sums(outcomes: list[Outcome]) -> Iterator[str]:
                 len(its),
                 sum(each.ok for each in its),
                 f"{sum(each.sent for each in its):,}",
-                f"{failed:,}{' (the host died)' if failed and any(each.allowed for each in its) else ''}",
+                f"{failed:,}{' (see below)' if failed and any(each.allowed for each in its) else ''}",
                 max(each.again for each in its),
                 f"{max(each.seconds for each in its):.0f} s",
                 sum(len(each.leftovers) for each in its),

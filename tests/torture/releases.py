@@ -12,10 +12,10 @@ from tests.torture.case import Case, Outcome
 from celadon.lab.broken import CASES, WELL
 from celadon.lab.broken import Case as Bad
 
-SLOW = WELL.replace("def status():\n", "def status():\n    time.sleep(0.06)\n")
+SLOW = WELL.replace("def status():\n", "def status():\n    time.sleep(0.01)\n")
 LEAK = WELL.replace("def status():\n", "def status():\n    kept.append(bytearray(range(256)) * 120_000)\n")
 MORE = (
-    # Not noticed: nothing in this version judges latency. Three times what the demo's application takes under load.
+    # Not noticed: nothing in this version judges latency. The demo's application takes 3 to 5 ms.
     Bad("latency-3x", "answers three times as slowly", f"import time\n\n{SLOW}", serves=True, good=True),
     # 30 MB a request in 1 GB of address space, which is what the kernel's killer makes of a small instance.
     Bad(

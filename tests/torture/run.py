@@ -40,7 +40,10 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def chosen(asked: argparse.Namespace) -> list[Case]:
     number, of = (int(part) for part in asked.share.split("/"))
-    found = [case for case in catalogue() if not asked.only or case.name.startswith(tuple(asked.only))]
+    found = list(catalogue())
+    if asked.only:  # in the order in which they were asked for
+        found = [case for start in dict.fromkeys(asked.only) for case in found if case.name.startswith(start)]
+        found = list({case.name: case for case in found}.values())
     found = share(found, number, of)
     done = set() if asked.again else {outcome.case for outcome in table.read(asked.log) if outcome.ok}
     return [case for case in found if case.name not in done]

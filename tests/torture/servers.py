@@ -118,11 +118,11 @@ async def _warned(bench: Bench, outcome: Outcome, server: Server) -> None:
 
 
 def _cells(seen: Report, longest: Report, *, websocket: bool) -> dict[str, list[int] | None]:
-    """By kind: sent, failed, cut."""
+    """By kind: answered or given up, failed, cut."""
 
     def of(report: Report, kind: str) -> list[int]:
         counts = report.kind(kind)
-        return [counts.sent, counts.failed + counts.waiting, counts.cut]
+        return [counts.sent - counts.waiting, counts.failed, counts.cut]  # the last were sent after the deploy
 
     return {
         "5 s": of(seen, "slow"),

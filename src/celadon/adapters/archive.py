@@ -41,25 +41,32 @@ class Archive(msgspec.Struct, frozen=True):
 
 
 async def make_archive(
-    source: Path, revision: str, into: Path, *, largest: int = LARGEST, deadline: Seconds = 300.0
+    source: Path,
+    revision: str,
+    into: Path,
+    *,
+    besides: Path | None = None,
+    largest: int = LARGEST,
+    deadline: Seconds = 300.0,
 ) -> Archive:
     """Write `into/<sha256>.tar` from `revision` of the repository around `source`, only what is below `source`.
 
     Refused: no repository, no such revision, nothing tracked, more than `largest` bytes, or, where the revision is
     the one checked out, a working tree that differs from it: whoever deploys what they see would get something else.
-    Another revision was chosen by name, so what lies in the working tree does not matter.
+    Another revision was chosen by name, so what lies in the working tree does not matter. `besides`: a folder whose
+    changes do not matter either (Terraform's: `infra renew` writes there, and no release is made of it).
     """
     try:
         async with asyncio.timeout(deadline):
-            return await _make(source, revision, into, largest)
+            return await _make(source, revision, into, largest, besides)
     except TimeoutError:
         raise Unavailable(f"git took longer than {deadline:g} s", where=str(source)) from None
 
 
-async def _make(source: Path, revision: str, into: Path, largest: int) -> Archive:
+async def _make(source: Path, revision: str, into: Path, largest: int, besides: Path | None) -> Archive:
     commit = await _commit(source, revision)
     if commit == await _commit(source, "HEAD"):
-        await _refuse_dirty(source, commit)
+        await _refuse_dirty(source, commit, besides)
     tree = await _git(source, "ls-tree", "-r", "-z", commit, "--", ".")
     if not tree:
         raise Refused(f"{revision} has no files below source", where=str(source), hint="git add, then git commit")
@@ -97,10 +104,10 @@ async def _commit(source: Path, revision: str) -> str:
     raise Refused(f"no commit {revision!r}", where=str(source), hint=hint)
 
 
-async def _refuse_dirty(source: Path, commit: str) -> None:
-    entries = (
-        await _git(source, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=normal", "--", ".")
-    ).split(b"\0")
+async def _refuse_dirty(source: Path, commit: str, besides: Path | None) -> None:
+    but = [] if besides is None or not besides.is_relative_to(source) else [f":(exclude){besides.relative_to(source)}"]
+    words = ("status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=normal", "--", ".", *but)
+    entries = (await _git(source, *words)).split(b"\0")
     changed = [quoted(entry.decode("utf-8", "replace")) for entry in entries if entry]
     if changed:
         more = (f"… and {len(changed) - SHOWN} more",) if len(changed) > SHOWN else ()

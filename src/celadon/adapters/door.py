@@ -33,7 +33,7 @@ class Door:
         if not self._silent:
             return counts
         self._silent = not counts.passes
-        return Tally(passes=counts.passes, since=counts.since)
+        return Tally(passes=counts.passes, since=counts.since, last=counts.last)
 
     def evidence(self) -> Evidence:
         return self._prober.evidence() if self._prober is not None else Evidence()

@@ -99,6 +99,7 @@ class SshHosts:
         addresses: Iterable[HostAddress],
         *,
         known_hosts: Path,
+        known: str = "",
         home: str,
         ssh_config: Path | None = None,
         default_user: str = "root",
@@ -108,7 +109,7 @@ class SshHosts:
         heartbeat: Heartbeat | None = None,
     ) -> None:
         self._addresses = {address.name: address for address in addresses}
-        self._settings = SshSettings(known_hosts, ssh_config, default_user, connect_within)
+        self._settings = SshSettings(known_hosts, ssh_config, default_user, connect_within, known=known)
         self._home = home
         self._archive_of = archive_of
         self._registry = registry

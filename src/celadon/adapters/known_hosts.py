@@ -56,19 +56,35 @@ class KnownHosts:
             raise
 
 
-def read_all(project: Path, users: Iterable[Path]) -> asyncssh.SSHKnownHosts:
-    """All the files' lines together. Raises `Refused` for a line of the project's that cannot be read.
+def together(project: Path, known: str) -> str:
+    """`known`, and the project's lines about other hosts: an address may have been another machine's before."""
+    made = {line.split()[0] for line in known.splitlines() if line.strip()}
+    lines = [line for line in KnownHosts(project).text().splitlines() if not _names(line) & made]
+    return "".join(f"{line}\n" for line in (*known.splitlines(), *lines))
 
-    The user's own files may have lines that only OpenSSH understands: those say nothing here.
+
+def read_all(project: Path, users: Iterable[Path], known: str = "") -> asyncssh.SSHKnownHosts:
+    """`known`, and all the files' lines about other hosts.
+
+    Raises `Refused` for a line of the project's or of `known` that cannot be read. The user's
+    own files may have lines that only OpenSSH understands: those say nothing here.
     """
-    text = KnownHosts(project).text()
+    text = together(project, known)
     try:
         asyncssh.import_known_hosts(text)
     except ValueError as error:
         message = f"{project}: a line is not in the known_hosts format: {quoted(str(error))}"
         raise Refused(message, where=str(project)) from error
-    lines = [line for path in users for line in KnownHosts(path).text().splitlines() if _is_readable(line)]
+    made = {line.split()[0] for line in known.splitlines() if line.strip()}
+    theirs = (line for path in users for line in KnownHosts(path).text().splitlines())
+    lines = [line for line in theirs if not _names(line) & made and _is_readable(line)]
     return asyncssh.import_known_hosts("\n".join([text, *lines]) + "\n")
+
+
+def _names(line: str) -> set[str]:
+    """The hosts that a line is about, without their ports. A hashed name is none that can be read."""
+    first = line.split(maxsplit=1)[0] if line.strip() else ""
+    return {name[1:].rpartition("]:")[0] if name.startswith("[") else name for name in first.split(",")}
 
 
 def _is_readable(line: str) -> bool:

@@ -47,6 +47,7 @@ class MemoryHost(msgspec.Struct):
     reachable: bool = True
     boot_id: str = "boot-1"
     disk_free: int = 10 << 30
+    first_boot: str = ""
     fences: dict[str, int] = msgspec.field(default_factory=dict)
     settings: dict[tuple[str, ReleaseId], dict[str, str]] = msgspec.field(default_factory=dict)
     artifacts: dict[tuple[str, ReleaseId], str] = msgspec.field(default_factory=dict)
@@ -79,6 +80,7 @@ class MemoryHosts:
             settings=frozenset(release for owner, release in machine.settings if owner == app),
             artifacts=frozenset(what for (owner, _), what in machine.artifacts.items() if owner == app),
             slots=tuple(_slot_facts(machine, app, one) for one in question.slots),
+            first_boot=machine.first_boot,
         )
 
     async def raise_fence(self, writ: Writ) -> None:

@@ -31,7 +31,10 @@ class HostAddress(msgspec.Struct, frozen=True):
 
 
 class SshSettings(msgspec.Struct, frozen=True):
-    """What the caller decides about SSH. `known_hosts` comes before the user's own file, `config` before theirs."""
+    """What the caller decides about SSH. `known_hosts` comes before the user's own file, `config` before theirs.
+
+    `known`: lines of whoever made the machines. For a host that they name, no file's line counts.
+    """
 
     known_hosts: Path
     config: Path | None = None
@@ -39,6 +42,7 @@ class SshSettings(msgspec.Struct, frozen=True):
     connect_within: Seconds = 15.0
     user_config: Path = Path("~/.ssh/config")
     user_known_hosts: Path = Path("~/.ssh/known_hosts")
+    known: str = ""
 
     @property
     def configs(self) -> list[str]:
@@ -84,6 +88,20 @@ async def connect(address: HostAddress, settings: SshSettings) -> Connection:
         if isinstance(error, Exception) and not isinstance(error, CeladonError):
             raise _translated(error, address, settings) from error
         raise
+
+
+def identity_files(host: str, settings: SshSettings) -> list[Path]:
+    """The key files that the configs name for this host."""
+    address = HostAddress(host, host.rpartition("@")[2].partition(":")[0])
+    try:
+        # Told of no key, it opens none: one with a passphrase must not be asked for here.
+        options = asyncssh.SSHClientConnectionOptions(
+            config=settings.configs or None, host=address.ssh_host, known_hosts=b"", client_keys=None
+        )
+    except asyncssh.ConfigParseError as error:
+        raise _translated(error, address, settings) from error
+    named = options.config.get("IdentityFile")
+    return [Path(str(one)).expanduser() for one in named] if isinstance(named, list) else []
 
 
 async def scan_host_key(address: HostAddress, settings: SshSettings) -> tuple[str, str]:
@@ -159,7 +177,8 @@ async def _connect(
     address: HostAddress, settings: SshSettings, jumps: list[asyncssh.SSHClientConnection]
 ) -> asyncssh.SSHClientConnection:
     client = _Client()
-    known = known_hosts.read_all(settings.known_hosts, _users_files(_options(address, settings), settings))
+    files = _users_files(_options(address, settings), settings)
+    known = known_hosts.read_all(settings.known_hosts, files, settings.known)
     try:
         return await asyncssh.connect(
             address.ssh_host,

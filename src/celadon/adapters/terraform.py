@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from celadon.core.errors import Refused
@@ -11,13 +12,13 @@ WITHIN: Seconds = 60.0  # remote state may be slow
 LARGEST = 4 * 1024 * 1024
 
 
-async def output(folder: Path) -> str:
+async def output(folder: Path, environ: Mapping[str, str] = os.environ) -> str:
     """The text. Raises Refused with Terraform's own first line."""
     hint = f"terraform -chdir={folder.name} apply"
     try:
         process = await asyncio.create_subprocess_exec(
             "terraform", f"-chdir={folder}", "output", "-json", "-no-color", "celadon",
-            env={**os.environ, "TF_IN_AUTOMATION": "1", "TF_INPUT": "0"}, stdin=asyncio.subprocess.DEVNULL,
+            env={**environ, "TF_IN_AUTOMATION": "1", "TF_INPUT": "0"}, stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
     except OSError as error:

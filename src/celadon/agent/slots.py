@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from celadon.agent import bind, counting, fence, paths, probe, runtimes, settings, supervisor
+from celadon.agent import bind, counting, fence, first_boot, paths, probe, runtimes, settings, supervisor
 
 AT_ONCE = 8  # slots asked at the same time
 
@@ -30,6 +30,7 @@ def look(app: str, question: dict[str, Any]) -> dict[str, Any]:
         "settings": settings.present(app),
         "artifacts": sorted({artifact for runtime in present.values() for artifact in runtime.artifacts(app)}),
         "slots": slots,
+        "first_boot": first_boot.trouble(),
     }
 
 

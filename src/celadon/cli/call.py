@@ -49,6 +49,7 @@ class Call:
         self.app = ""  # its name, once it is known
         self.touched = False  # something may have been changed: an error must not say that nothing was
         self.stop: Callable[[], None] | None = None  # ends a drive safely; None: there is none
+        self.patience = PATIENCE
         self.follows = False  # Ctrl-C is how one leaves: exit 0
         self._connect = connect
         self._project: Project | None = None
@@ -166,7 +167,7 @@ async def _until_stopped(call: Call, work: Coroutine[Any, Any, Result]) -> Resul
         if call.touched:
             call.output.say("Stopping: nothing new is started (again: leave at once).")
         call.stop()
-        loop.call_later(PATIENCE, task.cancel)
+        loop.call_later(call.patience, task.cancel)
 
     with_signals = _may_catch()
     for number in SIGNALS if with_signals else ():
@@ -218,7 +219,7 @@ def _failed(output: Output, error: CeladonError, call: Call | None) -> int:
     return error.exit_code
 
 
-OPENS = ("deploy", "rollback", "init", "hosts trust")
+OPENS = ("deploy", "rollback", "init", "hosts trust", "infra plan", "infra apply", "infra renew", "tls push")
 
 
 def _crashed(output: Output, error: Exception, arguments: list[str], environ: Mapping[str, str]) -> int:

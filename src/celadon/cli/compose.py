@@ -53,6 +53,7 @@ async def connect(project: Project, need: Need, environ: Mapping[str, str]) -> A
         stack.push_async_callback(account.close)
         found = await inventory.take(project, account.api)
         config = found.config
+        account.learn(config)
         vault = await _vault(project, config, need, environ)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="celadon-")))
         releases = Releases(config, vault, root=project.root, scratch=scratch)
@@ -188,6 +189,7 @@ def _hosts(
     return SshHosts(
         found.addresses,
         known_hosts=project.known_hosts,
+        known=found.known_hosts,
         home=found.home,
         ssh_config=Path(ssh_config).expanduser() if ssh_config else None,
         default_user=config.ssh.user,
@@ -197,7 +199,7 @@ def _hosts(
 
 
 def _known(project: Project, found: Inventory) -> tuple[Known, ...]:
-    lines = known_hosts.KnownHosts(project.known_hosts).text().splitlines()
+    lines = known_hosts.together(project.known_hosts, found.known_hosts).splitlines()
     keys = {words[0]: line for line in lines if len(words := line.split()) >= known_hosts.KEY_WORDS}
     return tuple(
         Known(
@@ -217,7 +219,7 @@ def _shown(address: HostAddress) -> str:
 
 
 def _fingerprint(keys: Mapping[str, str], address: HostAddress) -> str:
-    line = keys.get(known_hosts.pattern(address.ssh_host, address.port or 22))
+    line = keys.get(known_hosts.pattern(address.ssh_host, address.port or 22)) or keys.get(address.ssh_host)
     return known_hosts.fingerprint_of_line(line) if line is not None else ""
 
 
@@ -249,6 +251,10 @@ class _Account:
         self._token = Secret(environ["LINODE_TOKEN"]) if environ.get("LINODE_TOKEN") else None
         self._api: LinodeApi | None = None
         self._balancer: LinodeBalancer | None = None
+
+    def learn(self, config: Config) -> None:
+        """What was open in the config is known now: Terraform names the NodeBalancer, too."""
+        self._config = config
 
     def api(self) -> LinodeApi:
         if self._token is None:

@@ -11,13 +11,13 @@ from celadon.cli.output import Result
 from celadon.core.action import Decision
 from celadon.core.intent import Intent
 from celadon.core.scene import Observed
-from celadon.drive.app import Ending
+from celadon.drive.app import Each, Ending
 
 
 async def drive(
-    call: Call, connected: Connected, begin: Callable[[], Awaitable[Ending]], wish: Wish = "forward"
+    call: Call, connected: Connected, begin: Callable[[Each], Awaitable[Ending]], wish: Wish = "forward"
 ) -> Result:
-    """Drive until it ends, shown all the while; then tell the end."""
+    """Drive until it ends, shown all the while; then tell the end. `begin` gets who hears another driver's events."""
     screen = Screen(call.output, connected.world.clock)
     connected.watched(screen)
 
@@ -32,5 +32,5 @@ async def drive(
 
         call.output.say(f"at {LAB}", "dim")
     async with screen.shown():
-        ending = await begin()
+        ending = await begin(screen.heard)
     return endings.tell(call.output, ending, wish, stays=screen.stays)

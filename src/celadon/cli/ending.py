@@ -1,14 +1,16 @@
 """How a drive's end is told: the summary on stdout, the reason on stderr, the exit code. From the journal alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
 
+from celadon.cli.certificate.words import by_count
 from celadon.cli.figures import clock, many, percent
 from celadon.cli.output import Output, Result, Verdict
 from celadon.core.action import Finish, Halt
 from celadon.core.bound import upper_bound
+from celadon.core.certificate import switch_lag
 from celadon.core.intent import Rollout
 from celadon.core.journal import ActionFailed, Asked, CommandFinished, Event, Journal, Noted, Returning
 from celadon.core.observed import Mode
@@ -96,8 +98,13 @@ def _line(name: str, text: str) -> str:
 def counted(journal: Journal) -> str:
     if not journal.sent:
         return "none was sent"
-    bound = percent(upper_bound(journal.failed, journal.sent))
-    return f"{journal.sent:,}, {journal.failed:,} failed (95 % sure: below {bound} %)"
+    lost = f", {journal.unknown:,} lost on our side" if journal.unknown else ""
+    return f"{journal.sent:,}, {journal.failed:,} failed{lost} (95 % sure: below {percent(bound(journal))} %)"
+
+
+def bound(journal: Journal) -> float:
+    """What we lost ourselves is no evidence, and makes nobody surer."""
+    return upper_bound(journal.failed, journal.sent - journal.unknown)
 
 
 def served(rollout: Rollout, journal: Journal) -> str:
@@ -107,17 +114,10 @@ def served(rollout: Rollout, journal: Journal) -> str:
     parts = [f"{versions.get(release, release)} {count:,}" for release, count in sorted(journal.served.items())]
     figures = journal.opens.figures()
     if not parts and any(counted > error for counted, error in figures.values()):
-        return _by_count(versions, figures, journal.opens.uncounted)
+        return by_count(versions, figures, journal.opens.uncounted)
     if not parts:
         return "unproven: no answer said which release gave it (set verify.contains)"
     return " · ".join([*parts, f"unproven {journal.unproven:,}"])
-
-
-def _by_count(versions: Mapping[str, str], figures: Mapping[str, tuple[int, int]], uncounted: int) -> str:
-    """The error is the balancer's health checks: how many of them there were is known by its interval only."""
-    parts = [f"{versions.get(release, release)} {n:,} ± {error:,}" for release, (n, error) in sorted(figures.items())]
-    gaps = f"; {many(uncounted, 'look')} could not count" if uncounted else ""
-    return f"{' · '.join(parts)}, by connections counted (not by answers){gaps}"
 
 
 def way_back(ending: Ending, rollout: Rollout) -> str:
@@ -126,14 +126,6 @@ def way_back(ending: Ending, rollout: Rollout) -> str:
     if isinstance(ending.end, Finish) and ending.end.result == "committed":
         return f"celadon rollback ({rollout.stable.version} is warm: only the balancer changes)"
     return f"celadon rollback ({rollout.stable.version} is kept)"
-
-
-def switch_lag(events: Sequence[Event]) -> float | None:
-    """As the driver measured it; None: it was not measured."""
-    for event in reversed(events):
-        if isinstance(event, Noted) and isinstance(lag := event.data.get("switch_lag_s"), (int, float)):
-            return float(lag)
-    return None
 
 
 def _rolled_back(ending: Ending, told: Told) -> list[str]:
@@ -229,7 +221,7 @@ def evidence(ending: Ending) -> dict[str, Any]:
     return {
         "reason": ending.end.because if ending.end is not None else "stopped",
         "seconds": round(ending.seconds, 1),
-        "failure_bound": upper_bound(journal.failed, journal.sent),
+        "failure_bound": bound(journal),
         "details": details(ending.events),
     }
 

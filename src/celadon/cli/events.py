@@ -4,7 +4,6 @@ from typing import Any
 
 import msgspec
 
-from celadon.cli.live import snake
 from celadon.core.journal import (
     Abandoned,
     ActionFailed,
@@ -55,7 +54,7 @@ def told(event: Event) -> str:  # noqa: C901, PLR0912 - one case an event
         case Retiring():
             return "stable retires"
         case Stopped(slot=slot, cut=cut):
-            return f"stopped {slot}, {cut} connections cut"
+            return f"stopped {slot}, {'an unknown number of' if cut is None else cut} connections cut"
         case Abandoned(slot=slot):
             return f"abandoned {slot}: its host is dead"
         case Pruned(host=host):
@@ -74,10 +73,21 @@ def told(event: Event) -> str:  # noqa: C901, PLR0912 - one case an event
             return f"finished, {result}: {reason}"
 
 
+def reason(event: Event) -> str:
+    """Of the decision that it came from; empty where there was none, or where `told` says it already."""
+    return "" if event.because in told(event) else event.because
+
+
 def as_line(event: Event) -> dict[str, Any]:
-    """One JSON Line: `at, event, because`, and the event's own fields."""
+    """One JSON Line: `at, event, because`, what it tells, and the event's own fields."""
     fields: dict[str, Any] = {}
     if not isinstance(event, Opened):  # it holds the whole rollout, which history tells in its own words
         fields = msgspec.to_builtins(event)
-        fields = {name: value for name, value in fields.items() if name not in ("at", "type")}
-    return {"at": event.at, "event": snake(type(event).__name__), "because": told(event), "data": fields}
+        fields = {name: value for name, value in fields.items() if name not in ("at", "because", "type")}
+    because, text = event.because or told(event), told(event)
+    return {"at": event.at, "event": snake(type(event).__name__), "because": because, "text": text, "data": fields}
+
+
+def snake(name: str) -> str:
+    """`SetNode` -> `set_node`."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")

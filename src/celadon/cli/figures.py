@@ -1,6 +1,7 @@
 """Numbers as people read them: times, counts, bytes, ages. Pure."""
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 
 def clock(seconds: float) -> str:
@@ -9,6 +10,16 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def time_of_day(utc: float) -> str:
+    """`19:04:11Z`, in UTC: the reader's machine may be anywhere."""
+    whole = int(utc) % 86_400
+    return f"{whole // 3600:02}:{whole % 3600 // 60:02}:{whole % 60:02}Z"
+
+
+def day(utc: float) -> str:
+    return datetime.fromtimestamp(utc, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def age(seconds: float) -> str:

@@ -11,11 +11,11 @@ from celadon.adapters.linode import LinodeApi
 from celadon.adapters.linode_wire import Instance
 from celadon.adapters.ssh import HostAddress
 from celadon.config.kinds import At
-from celadon.config.load import with_terraform
+from celadon.config.load import read_text, with_terraform
 from celadon.config.model import Config
 from celadon.config.project import Project
 from celadon.config.rules import check_hosts
-from celadon.config.terraform import parse_output
+from celadon.config.terraform import MOST_OUTPUT, TerraformOutput, parse_output
 from celadon.config.values import LINODE_LABEL, Host, SshAddress
 from celadon.core.errors import Refused
 from celadon.core.release import Colour, Slot
@@ -31,6 +31,8 @@ class Inventory(msgspec.Struct, frozen=True):
     config: Config
     addresses: tuple[HostAddress, ...]
     slots: dict[Colour, tuple[Slot, ...]]
+    known_hosts: str = ""
+    """Lines of known_hosts that Terraform gives: it made these machines with keys that were known before them."""
 
     @property
     def home(self) -> str:
@@ -42,7 +44,8 @@ class Inventory(msgspec.Struct, frozen=True):
 async def take(
     project: Project, api: AskApi, *, outputs: Callable[..., Awaitable[str]] = terraform.output
 ) -> Inventory:
-    config = await _named(project, api, outputs)
+    output = await _terraform(project, outputs)
+    config = await _named(project, api, output)
     hosts = {host.name: host for colour in Colour for host in config.hosts.of(colour)}
     asked = {host.label: name for name, host in hosts.items() if host.ssh is None and host.label is not None}
     if asked:
@@ -54,17 +57,25 @@ async def take(
     whole = msgspec.structs.replace(config, hosts=placed)
     check_hosts(whole, At(project.file.name, project.root, set()))
     addresses = tuple(_address(host) for host in hosts.values())
-    return Inventory(whole, addresses, {colour: _slots(whole, colour) for colour in Colour})
+    slots = {colour: _slots(whole, colour) for colour in Colour}
+    return Inventory(whole, addresses, slots, output.known_hosts if output is not None else "")
 
 
-async def _named(project: Project, api: AskApi, outputs: Callable[..., Awaitable[str]]) -> Config:
+async def _terraform(project: Project, outputs: Callable[..., Awaitable[str]]) -> TerraformOutput | None:
+    named = project.config.hosts.terraform
+    if named is None:
+        return None
+    path = project.root / named
+    text = read_text(path, MOST_OUTPUT) if path.is_file() else await outputs(path)
+    return parse_output(text, file=named)
+
+
+async def _named(project: Project, api: AskApi, output: TerraformOutput | None) -> Config:
     """The config with the names of its hosts, wherever they come from."""
     config = project.config
     if config.hosts.blue:
         return config
-    if config.hosts.terraform is not None:
-        text = await outputs(project.root / config.hosts.terraform)
-        output = parse_output(text, file=config.hosts.terraform)
+    if output is not None:
         return with_terraform(config, output, file=project.file.name, root=project.root)
     tags = config.hosts.tags
     assert tags is not None  # noqa: S101 - a rule of the config: one of three ways; for the type checker

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from celadon.cli.events import as_line, snake, told
 from celadon.cli.figures import clock as clock_text
-from celadon.cli.figures import safe
+from celadon.cli.figures import safe, time_of_day
 from celadon.cli.output import Output, Style
 from celadon.cli.progress import BACK, Progress, coming, public, stays
 from celadon.cli.view import Line, Picture, draw
@@ -47,6 +48,7 @@ class Screen:
         self._said_at = clock.now()
         self._stack = ExitStack()
         self._live: Live | None = None
+        self._followed = False  # another driver acts, and its journal is read
 
     def __call__(self, observed: Observed, intent: Intent, decision: Decision, now: float) -> None:
         before, self._progress = self._progress, self._progress.after(observed, intent, decision, now)
@@ -58,6 +60,14 @@ class Screen:
             self._tell(before, intent, decision)
         elif self._live is None:
             self._draw()
+
+    def heard(self, event: Event) -> None:
+        """What another driver did, where this command follows it."""
+        self._followed, self._said_at = True, self._now()
+        if self._output.json:
+            self._output.stream(as_line(event))
+        else:
+            self._output.say(f"{time_of_day(event.at)}  {told(event)}")
 
     @property
     def stays(self) -> str | None:
@@ -128,7 +138,8 @@ class Screen:
             if self._now() - self._said_at < HEARTBEAT:
                 continue
             if self._picture is None:
-                self._say("nothing to drive yet: looking, or another driver has the lease")
+                waiting = "another driver acts; nothing new in its journal"
+                self._say(waiting if self._followed else "looking, or another driver has the lease")
                 continue
             if self._output.live:
                 self._said_at = self._now()
@@ -164,9 +175,4 @@ def _deed(action: Action) -> Action | Event:
 
 def _data(deed: Action | Event) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(deed)
-    return {name: value for name, value in fields.items() if name not in ("at", "type")}
-
-
-def snake(name: str) -> str:
-    """`SetNode` -> `set_node`."""
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+    return {name: value for name, value in fields.items() if name not in ("at", "because", "type")}

@@ -20,6 +20,7 @@ class Releases:
         self._config = config
         self._vault = vault
         self._folder = root / config.source if config.source is not None else None
+        self._infra = root / config.hosts.terraform if config.hosts.terraform is not None else None
         self._scratch = scratch
         self.notes: tuple[str, ...] = ()  # what a person should know about the last one
 
@@ -44,7 +45,7 @@ class Releases:
         if here.is_file():
             return here
         if self._folder is not None:
-            archive = await make_archive(self._folder, release.version, self._scratch)
+            archive = await make_archive(self._folder, release.version, self._scratch, besides=self._infra)
             if archive.artifact == release.artifact:
                 return archive.path
         raise Refused(
@@ -54,7 +55,7 @@ class Releases:
 
     async def _source(self, typed: str | None) -> tuple[str, str]:
         assert self._folder is not None  # noqa: S101 - a rule of the config: image or source; for the type checker
-        archive = await make_archive(self._folder, typed or "HEAD", self._scratch)
+        archive = await make_archive(self._folder, typed or "HEAD", self._scratch, besides=self._infra)
         self.notes = archive.notes
         return typed or archive.commit[:SHORT], archive.artifact
 

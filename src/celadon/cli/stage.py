@@ -91,7 +91,7 @@ class Stage:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.lab = await asyncio.to_thread(up, self.folder / "lab")
         try:
-            self.found = await furnish(self.lab, self.estate)
+            await self._furnish()
             await self._make_project()
         except BaseException:
             await asyncio.to_thread(down, self.folder / "lab")
@@ -167,6 +167,9 @@ class Stage:
             shutil.rmtree(other)
         shutil.copytree(self.project, other)
         return other
+
+    async def _furnish(self) -> None:
+        self.found = await furnish(self.lab, self.estate)
 
     async def _make_project(self) -> None:
         shutil.copytree(APP, self.project, ignore=shutil.ignore_patterns("__pycache__"))

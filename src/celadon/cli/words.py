@@ -63,10 +63,22 @@ GLOBAL = (
 )
 
 VERSION = Argument("VERSION")
+WORDS = Argument("WORDS", many=True)
+NEW_CERTIFICATE = Option("--new-certificate", "", "the certificate of a serving port may change: it is meant")
 DOCKER_OR_GIT = "VERSION is a tag or digest of the image, or with `source` a git revision (default: HEAD)."
 
 VERBS = (
-    Verb("init", "init", "write a first celadon.toml from what is found here; never overwrites"),
+    Verb(
+        "init",
+        "init",
+        "write a first celadon.toml from what is found here; never overwrites",
+        options=(
+            Option("--terraform", "", "also write infra/: machines, NodeBalancer and nodes by Terraform"),
+            Option("--from-linode", "", "read hosts and NodeBalancer from the account (read-only)"),
+            Option("--nodebalancer", "LABEL", "with --from-linode: which NodeBalancer, where there are several"),
+            Option("--module", "SOURCE", "with --terraform: the module's Git source or path; default: a copy of it"),
+        ),
+    ),
     Verb(
         "check",
         "check",
@@ -75,13 +87,21 @@ VERBS = (
         options=(
             Option("--offline", "", "config and secrets only: nothing is contacted"),
             Option("--host", "HOST", "only this host"),
+            Option("--infra", "", "would `celadon infra apply` work? token, region, names that are taken"),
             Option("--no-start", "", "predict only: do not start VERSION on an idle host"),
             Option("--slow", "PATH", "a path that takes seconds: is it answered when VERSION is stopped?"),
         ),
         more="VERSION is started once on a host of the idle colour, with its env and secrets and CELADON_TRIAL=1, "
         "on a port of its own; what it does on SIGTERM is measured, and it is removed.",
     ),
-    Verb("plan", "plan", "what a deploy would do, and how long it takes", more=DOCKER_OR_GIT, arguments=(VERSION,)),
+    Verb(
+        "plan",
+        "plan",
+        "what a deploy would do, and how long it takes",
+        more=DOCKER_OR_GIT,
+        arguments=(VERSION,),
+        options=(Option("--infra", "", "also what the machines cost"),),
+    ),
     Verb(
         "deploy",
         "deploy",
@@ -94,6 +114,7 @@ VERBS = (
             Option("--until", "commit", "end when all traffic is on VERSION; stable stays warm"),
             Option("--queue", "TIME", "first let another's rollout end, at most so long", kind="duration"),
             Option("--repair", "", "the present release is not healthy: keep whatever serves, and go on"),
+            Option("--fresh", "", "first make the idle colour's machines anew (celadon infra renew)"),
         ),
     ),
     Verb(
@@ -186,7 +207,7 @@ VERBS = (
         "demo",
         "deploys under load on a local Linode, measured: no account, no root",
         options=(
-            Option("--break", "CASE", "watch a bad release fail: crash, never-ready, disk-full, …"),
+            Option("--break", "CASE", "watch a bad release fail: crash-at-boot, never-ready, disk-full, …"),
             Option("--leave-running", "", "keep the lab afterwards"),
         ),
     ),
@@ -206,6 +227,47 @@ VERBS = (
         options=(Option("--dead", "HOST,…", "these are gone for good; one that returns is refused until it is told"),),
     ),
     Verb(
+        "infra plan",
+        "infra",
+        "what Terraform would do, and whether it would hurt who serves",
+        more="WORDS after `--` go to `terraform plan`: celadon infra plan -- -var-file=staging.tfvars",
+        arguments=(WORDS,),
+        options=(NEW_CERTIFICATE,),
+    ),
+    Verb(
+        "infra apply",
+        "infra",
+        "apply exactly the plan that was read, if it hurts nobody",
+        more="Asks, naming the NodeBalancer. Waits until new machines are ready. WORDS as for `infra plan`.",
+        arguments=(WORDS,),
+        options=(NEW_CERTIFICATE,),
+    ),
+    Verb(
+        "infra renew",
+        "infra",
+        "make the idle colour's machines anew",
+        more="Never the live colour, never the home host (celadon store move).",
+        arguments=(Argument("COLOUR"),),
+    ),
+    Verb(
+        "infra guard",
+        "infra",
+        "judge a plan of your own pipeline: exit 2 if it would hurt who serves",
+        more="PLAN is the text of `terraform show -json PLANFILE`; `-` reads it from stdin.",
+        arguments=(Argument("PLAN", required=True),),
+        options=(NEW_CERTIFICATE,),
+    ),
+    Verb(
+        "tls push",
+        "tls",
+        "a renewed certificate to every https port of the NodeBalancer",
+        more="In certbot's deploy hook it needs no options: RENEWED_LINEAGE names the files.",
+        options=(
+            Option("--certificate", "FILE", "the certificate and its chain, PEM", kind="file"),
+            Option("--key", "FILE", "its private key, PEM, without a passphrase", kind="file"),
+        ),
+    ),
+    Verb(
         "completion",
         "completion",
         "print the shell's completion script",
@@ -215,7 +277,7 @@ VERBS = (
 )
 
 BY_NAME = {verb.name: verb for verb in VERBS}
-GROUPS = ("hosts", "config", "lab", "store")
+GROUPS = ("hosts", "config", "lab", "store", "infra", "tls")
 SECTIONS = (
     ("start", ("init", "check", "demo", "lab up", "lab down", "lab status")),
     ("deploy", ("plan", "deploy", "promote", "pause", "resume")),
@@ -223,6 +285,7 @@ SECTIONS = (
     ("look", ("status", "history", "logs", "exec")),
     ("set up", ("hosts", "hosts trust", "config show", "config schema", "config example", "completion")),
     ("home", ("store move", "store adopt")),
+    ("infrastructure", ("infra plan", "infra apply", "infra renew", "infra guard", "tls push")),
 )
 EXITS = (
     (0, "done"),

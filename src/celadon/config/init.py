@@ -30,18 +30,37 @@ class Initialised(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...]
 
 
-def init(root: Path) -> Initialised:
-    """Raises `Refused` where `celadon.toml` is already there, or the folder cannot be written."""
-    file = root / FILE
-    if os.path.lexists(file):
+LABELS = """\
+[hosts]  # Linode labels; the API knows their addresses
+blue = ["blue-app-01"]
+green = ["green-app-01"]
+
+[balancer]
+nodebalancer = "app-nodebalancer"  # its label or id
+"""
+TERRAFORM = """\
+[hosts]
+terraform = "{folder}"  # hosts, their keys and the NodeBalancer: Terraform's output `celadon`
+"""
+
+
+def looked(root: Path) -> Detected:
+    """What the folder shows. Raises `Refused` where `celadon.toml` is already there."""
+    if os.path.lexists(root / FILE):
         raise _exists()
-    found = detect(listing(root), folder=root.resolve().name)
+    return detect(listing(root), folder=root.resolve().name)
+
+
+def init(root: Path, found: Detected | None = None, *, hosts: str = LABELS) -> Initialised:
+    """`hosts`: the tables [hosts] and [balancer]. Raises `Refused` as `looked`, or where it cannot be written."""
+    file = root / FILE
+    found = found or looked(root)
     warnings = list(found.warnings)
     if not found.dockerfile and not (root / ".git").exists():
         warnings.append("source needs a git repository (`git archive` makes the release), and there is none: git init")
     try:
         with file.open("x", encoding="utf-8") as new:  # `x`: a file that appeared since is not overwritten either
-            new.write(render(found))
+            new.write(render(found, hosts))
     except FileExistsError:
         raise _exists() from None
     except OSError as error:
@@ -104,7 +123,7 @@ def _ignore_secrets(root: Path) -> tuple[str, ...]:
     return (".gitignore",)
 
 
-def render(found: Detected) -> str:
+def render(found: Detected, hosts: str = LABELS) -> str:
     """A `celadon.toml` that loads, with a comment beside each guess."""
     artifact = (
         f'image = "ghcr.io/acme/{found.app.value}"  # your image, without a tag: the version is deploy\'s argument'
@@ -127,15 +146,10 @@ path = "{found.health.value}"  # {found.health.because}; it must answer 2xx, and
 # clear = {{ APP_ENV = "production" }}
 # secret = ["DATABASE_URL"]  # names only: values from the environment or .celadon/secrets
 
-[hosts]  # Linode labels; the API knows their addresses
-blue = ["blue-app-01"]
-green = ["green-app-01"]
-
-[balancer]
-nodebalancer = "app-nodebalancer"  # its label or id
-
+{hosts}
 [verify]  # asked through the users' door, all rollout long
-# contains = "{{version}}"  # if answers name the version: then the evidence says who answered
+# path = "/"                # a page of the application's; without it health.path is asked, which seldom names a version
+# contains = "{{version}}"  # if its answers name the version: then the evidence says who answered
 """
 
 

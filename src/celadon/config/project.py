@@ -28,6 +28,11 @@ class Project(msgspec.Struct, frozen=True):
         return self.root / ".celadon" / "known_hosts"
 
     @property
+    def allowed_signers(self) -> Path:
+        """Who may sign certificates, in OpenSSH's format: committed, like the keys of hosts."""
+        return self.root / ".celadon" / "allowed_signers"
+
+    @property
     def secrets_file(self) -> Path:
         """NAME=value lines, 0600, never committed."""
         return self.root / ".celadon" / "secrets"

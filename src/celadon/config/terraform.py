@@ -6,7 +6,8 @@ here. The value:
     {"hosts": {"blue": [{"label": "blue-app-01", "ssh": "203.0.113.11", "private": "192.168.130.11"}], "green": […]},
      "nodebalancer": "app-nodebalancer", "known_hosts": "203.0.113.11 ssh-ed25519 AAAA…"}
 
-`ssh` and `private` are optional together (then the API is asked for the addresses), `known_hosts` always is.
+`ssh` and `private` are optional together (then the API is asked for the addresses), `known_hosts` always is. Celadon's
+own module says more (what a machine is called in the module, its generation, ids, ports): for the guard of plans.
 """
 
 import json
@@ -16,19 +17,27 @@ from typing import Annotated
 import msgspec
 
 from celadon.config.errors import ConfigError
-from celadon.config.kinds import At, Text, matching
+from celadon.config.kinds import At, Text, Whole, matching
 from celadon.config.special import NODEBALANCER
 from celadon.config.tables import ListOf, Table
 from celadon.config.values import LINODE_LABEL, Host, SshAddress, private_address
 from celadon.core.errors import Refused
 
 MOST_OUTPUT = 4 * 1024 * 1024  # characters
+PORT = Whole(1, 65_535, "5000")
+ID = Whole(1, 2**53, "123456")
+MACHINE = matching(r"(blue|green)-g[1-9][0-9]{0,4}-[1-9][0-9]?", "a machine of the module", '"blue-g1-1"')
+HOST_KEY = matching(r"(ssh-ed25519 [A-Za-z0-9+/]{68})?", "an ed25519 host key", '"ssh-ed25519 AAAA…"')
 
 
 class TerraformHost(msgspec.Struct, frozen=True, kw_only=True):
     label: Annotated[str, matching(LINODE_LABEL, "a Linode label", '"blue-app-01"'), "the instance's label"]
     ssh: Annotated[SshAddress | None, Text(SshAddress.parse, '"203.0.113.11"', most=300), "where SSH knocks"] = None
     private: Annotated[str | None, Text(private_address, '"192.168.130.11"', most=64), "its private address"] = None
+    id: Annotated[int | None, ID, "the instance's id"] = None
+    machine: Annotated[str | None, MACHINE, "the module's name for it"] = None
+    generation: Annotated[int | None, Whole(1, 99_999, "1"), "which making of its colour it is"] = None
+    host_key: Annotated[str, HOST_KEY, "the host key that it was made with"] = ""
 
 
 ENTRIES = ListOf(Table(TerraformHost))
@@ -37,6 +46,17 @@ ENTRIES = ListOf(Table(TerraformHost))
 class TerraformHosts(msgspec.Struct, frozen=True, kw_only=True):
     blue: Annotated[tuple[TerraformHost, ...], ENTRIES, "blue's instances"]
     green: Annotated[tuple[TerraformHost, ...], ENTRIES, "green's instances"]
+
+
+class TerraformPort(msgspec.Struct, frozen=True, kw_only=True):
+    id: Annotated[int, ID, "the config's id"]
+    port: Annotated[int, PORT, "where it listens"]
+
+
+class TerraformPorts(msgspec.Struct, frozen=True, kw_only=True):
+    http: Annotated[TerraformPort | None, Table(TerraformPort), "the config for http"] = None
+    https: Annotated[TerraformPort | None, Table(TerraformPort), "the config for https"] = None
+    test: Annotated[TerraformPort | None, Table(TerraformPort), "the config for testers"] = None
 
 
 def _known_hosts(text: str) -> str:
@@ -52,6 +72,9 @@ class TerraformOutput(msgspec.Struct, frozen=True, kw_only=True):
     hosts: Annotated[TerraformHosts, Table(TerraformHosts), "the instances of both colours"]
     nodebalancer: Annotated[str | int, NODEBALANCER, "the NodeBalancer's label or id"]
     known_hosts: Annotated[str, KNOWN_HOSTS, "the instances' host keys, as OpenSSH writes them"] = ""
+    region: Annotated[str | None, matching(r"[a-z0-9-]{2,50}", "a region", '"us-ord"'), "where everything is"] = None
+    app_port: Annotated[int | None, PORT, "the application's port"] = None
+    configs: Annotated[TerraformPorts | None, Table(TerraformPorts), "the NodeBalancer's configs"] = None
 
     @property
     def blue(self) -> tuple[Host, ...]:

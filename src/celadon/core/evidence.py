@@ -7,11 +7,12 @@ import bisect
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
 from celadon.core.bound import upper_bound
+from celadon.core.foreign import Count
 from celadon.core.release import Instant, ReleaseId, Seconds
 
 Outcome = Literal["ok", "failed", "unknown"]
@@ -40,7 +41,7 @@ class Result(msgspec.Struct, frozen=True):
 class Latency(msgspec.Struct, frozen=True):
     """How long good answers took, in logarithmic buckets: bounded in size, and two of them can be added."""
 
-    buckets: dict[int, int] = {}
+    buckets: dict[Annotated[int, msgspec.Meta(ge=0, le=400)], Count] = {}  # 400 is some thousand years
     worst: Seconds = 0.0
 
     @property
@@ -161,6 +162,23 @@ class Tally(msgspec.Struct, frozen=True):
     unproven: int = 0
     passes: int = 0
     since: Instant | None = None
+    latency: Latency = Latency()  # of the good answers
+    last: dict[ReleaseId, Instant] = {}  # when the newest request was sent that this release answered
+
+    def add(self, new: "Tally") -> "Tally":
+        """Both together. The run at the end is the newer one's."""
+        return Tally(
+            sent=self.sent + new.sent,
+            failed=self.failed + new.failed,
+            failed_on_candidate=self.failed_on_candidate + new.failed_on_candidate,
+            unknown=self.unknown + new.unknown,
+            served={id_: self.served.get(id_, 0) + new.served.get(id_, 0) for id_ in self.served | new.served},
+            unproven=self.unproven + new.unproven,
+            passes=new.passes,
+            since=new.since,
+            latency=self.latency.merge(new.latency),
+            last=self.last | new.last,
+        )
 
 
 def tally(results: Iterable[Result], candidate: ReleaseId, run: Run) -> tuple[Tally, Run]:
@@ -179,6 +197,8 @@ def tally(results: Iterable[Result], candidate: ReleaseId, run: Run) -> tuple[Ta
             unproven=seen.unproven,
             passes=run.passes,
             since=run.since,
+            latency=seen.latency["during"],
+            last=_newest(batch),
         ),
         run,
     )
@@ -194,6 +214,14 @@ def _counted(before: dict[ReleaseId, int], results: Iterable[Result]) -> dict[Re
         if result.who is not None:
             counts[result.who] = counts.get(result.who, 0) + 1
     return counts
+
+
+def _newest(results: Iterable[Result]) -> dict[ReleaseId, Instant]:
+    last: dict[ReleaseId, Instant] = {}
+    for result in results:
+        if result.who is not None and result.outcome == "ok":
+            last[result.who] = max(result.sent_at, last.get(result.who, result.sent_at))
+    return last
 
 
 def _bucket(seconds: Seconds) -> int:

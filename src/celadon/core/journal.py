@@ -9,6 +9,7 @@ from typing import Literal, assert_never
 
 import msgspec
 
+from celadon.core.evidence import Latency
 from celadon.core.foreign import Count, Utc
 from celadon.core.observed import Mode
 from celadon.core.opens import Opens
@@ -16,7 +17,8 @@ from celadon.core.release import Instant, ReleaseId, SlotKey
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    at: Utc = 0.0  # , seconds since 1970; stamped when it is written
+    at: Utc = 0.0  # UTC, seconds since 1970; stamped when it is written
+    because: str = ""  # the reason of the decision that it came from; empty: nobody decided it
 
 
 class Opened(_Event, frozen=True, kw_only=True):
@@ -134,6 +136,7 @@ class Verified(_Event, frozen=True, kw_only=True):
     unknown: Count = 0
     served: dict[ReleaseId, Count] = {}
     unproven: Count = 0
+    latency: Latency = Latency()  # of the good answers
     opens: Opens = Opens()
 
 
@@ -205,6 +208,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     sent: int = 0
     failed: int = 0
     failed_on_candidate: int = 0
+    unknown: int = 0  # lost by our own machine or network: evidence of nothing
     served: dict[ReleaseId, int] = {}
     unproven: int = 0
     opens: Opens = Opens()
@@ -272,6 +276,7 @@ def _remember(journal: Journal, event: Event, at: Instant) -> Journal:  # noqa: 
                 "sent": journal.sent + event.sent,
                 "failed": journal.failed + event.failed,
                 "failed_on_candidate": journal.failed_on_candidate + event.failed_on_candidate,
+                "unknown": journal.unknown + event.unknown,
                 "unproven": journal.unproven + event.unproven,
                 "served": served,
                 "opens": journal.opens.add(event.opens),

@@ -110,6 +110,7 @@ class HostFacts(msgspec.Struct, frozen=True):
     settings: frozenset[ReleaseId] = frozenset()  # env files present
     artifacts: frozenset[str] = frozenset()  # images or archives present and startable
     slots: tuple[SlotFacts, ...] = ()
+    first_boot: str = ""  # what is wrong with how cloud-init made it; empty: nothing
 
 
 class SlotQuestion(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from celadon import __version__
 from celadon.core import foreign, restore
 from celadon.core.action import Finish, Halt
 from celadon.core.errors import CeladonError, Refused, Unavailable
@@ -26,6 +27,8 @@ from celadon.drive.log import decode_events, senseless
 from celadon.ports import World
 
 Confirm = Callable[[Forecast], Awaitable[bool]]
+Each = Callable[[Event], None]
+"""Told of every event of a driver that is followed."""
 
 HISTORY = 1000  # rollouts that are read at once
 HISTORY_EVENTS = 100_000  # of all of them together: some 50 MB in memory
@@ -105,14 +108,14 @@ class App:
         finally:
             await self._give_back(lease)
 
-    async def resume(self) -> Ending:
-        """Unpause and drive what is open, from wherever this runs."""
+    async def resume(self, each: Each | None = None) -> Ending:
+        """Unpause and drive what is open, from wherever this runs. `each`: told of another driver's events."""
         intent = await self._open_intent()
         if intent.requests.paused or intent.requests.until_commit:
             await self.request(lambda asked: msgspec.structs.replace(asked, paused=False, until_commit=False))
-        return await self._drive_or_follow()
+        return await self._drive_or_follow(each)
 
-    async def promote(self, *, full: bool) -> Ending:
+    async def promote(self, *, full: bool, each: Each | None = None) -> Ending:
         """Approve the gate that holds the rollout, or the hook that nobody knows the end of."""
         journal = await self._folded(await self._open_intent())
         unsure = tuple(
@@ -129,14 +132,14 @@ class App:
             )
 
         await self.request(approve)
-        return await self._drive_or_follow()
+        return await self._drive_or_follow(each)
 
     async def pause(self) -> Intent:
         return await self.request(lambda requests: msgspec.structs.replace(requests, paused=True))
 
     # -- going back ----------------------------------------------------------------------------
 
-    async def abort(self, keep: Colour | None = None) -> Ending:
+    async def abort(self, keep: Colour | None = None, each: Each | None = None) -> Ending:
         """Stable serves again. Where a lost home took the history along, the labels or `keep` say which that is."""
         intent = await self.intent()
         if intent is None or intent.finished:
@@ -149,7 +152,7 @@ class App:
                 f"rollout {intent.rollout.number} is open, and its stable is {stable or 'nothing'}",
                 hint="celadon abort goes back to it · celadon resume goes on",
             )
-        return await self.go_back()
+        return await self.go_back(each)
 
     async def _restore(self, keep: Colour | None) -> Ending:
         lease = self._lease()
@@ -164,7 +167,7 @@ class App:
         finally:
             await self._give_back(lease)
 
-    async def go_back(self) -> Ending:
+    async def go_back(self, each: Each | None = None) -> Ending:
         """Abort, or rollback while the rollout is open: stable serves again. Asks nothing, passes no gate."""
         intent = await self._open_intent()
         journal = await self._folded(intent)
@@ -179,9 +182,9 @@ class App:
                 hint="celadon resume finishes it; then deploy another release",
             )
         await self.request(lambda requests: msgspec.structs.replace(requests, go_back=self.who, paused=False))
-        return await self._drive_or_follow()
+        return await self._drive_or_follow(each)
 
-    async def rollback(self, release_id: ReleaseId | None = None) -> Ending:
+    async def rollback(self, release_id: ReleaseId | None = None, each: Each | None = None) -> Ending:
         """The way back: by the balancer alone while a rollout is open, by starting a kept release later.
 
         Asked again it goes on: a rollback that is open is driven to its end, and never undone by being repeated.
@@ -190,14 +193,14 @@ class App:
         if intent is None or intent.finished:
             return await self._roll_to(await self._kept(intent, release_id))
         if goes_on(intent, release_id):
-            return await self.resume()
+            return await self.resume(each)
         stable = intent.rollout.stable
         if release_id is not None and (stable is None or release_id not in {stable.id, stable.version}):
             raise Refused(
                 f"rollout {intent.rollout.number} is open: it can only go back to its own stable",
                 hint="celadon rollback, then celadon rollback RELEASE",
             )
-        return await self.go_back()
+        return await self.go_back(each)
 
     async def _kept(self, intent: Intent | None, release_id: ReleaseId | None) -> Release:
         if intent is None and await self._adopted() is None:
@@ -317,8 +320,8 @@ class App:
         scout = await self.scout()
         return forecast(open_rollout(self.wanted, release, options, scout), scout)
 
-    async def follow(self, each: Callable[[Event], None] | None = None) -> Ending:
-        """Another driver's journal as it grows, until the rollout ends or nobody drives it."""
+    async def follow(self, each: Each | None = None, *, start: int = 0) -> Ending:
+        """Another driver's journal as it grows, until the rollout ends or nobody drives it. Told from event `start`."""
         intent = await self._newest()
         number, began, clock = intent.rollout.number, self.world.clock.now(), self.world.clock
         seen, quiet_since, lease = 0, clock.now(), await self.world.store.read_lease()
@@ -328,7 +331,7 @@ class App:
             seen += len(new)
             events += new
             if each is not None:
-                for event in new:
+                for event in new[max(0, start - seen + len(new)) :]:
                     each(event)
             if any(isinstance(event, Finished) for event in events):
                 break
@@ -338,11 +341,15 @@ class App:
             if clock.now() - quiet_since > self.wanted.timing.lease:
                 raise Unavailable(f"rollout {number} is open and nobody drives it", hint="celadon resume")
             await clock.sleep(min(1.0, self.wanted.timing.interval))
+        return await self._told(number, began)
+
+    async def _told(self, number: int, began: float) -> Ending:
+        """How a rollout ended that another driver drove."""
         past = await self.journal(number)
         finished = past.journal.finished
         end = Finish(finished.result, finished.reason) if finished is not None else None
-        stored = await self._newest()
-        return Ending(intent=stored, end=end, journal=past.journal, events=past.events, seconds=clock.now() - began)
+        stored, seconds = await self._newest(), self.world.clock.now() - began
+        return Ending(intent=stored, end=end, journal=past.journal, events=past.events, seconds=seconds)
 
     # -- what they share -------------------------------------------------------------------------
 
@@ -389,16 +396,18 @@ class App:
             raise Refused("nothing was ever deployed", hint="celadon deploy VERSION")
         return intent
 
-    async def _drive_or_follow(self) -> Ending:
+    async def _drive_or_follow(self, each: Each | None = None) -> Ending:
+        """Where another driver lives, what it does from now on is told to `each`."""
         lease = self._lease()
+        known = (await self._folded(await self._newest())).length if each is not None else 0
         try:
             await lease.take()
         except Held:
-            return await self.follow()
+            return await self.follow(each, start=known)
         try:
             intent = await self._newest()
-            if intent.finished:
-                return await self.follow()  # its driver ended it between our request and this lease
+            if intent.finished:  # the other driver did what was asked, and ended, while its lease was looked at
+                return await self.follow(each, start=known)
             return await self._drive(lease, intent)
         finally:
             await self._give_back(lease)
@@ -460,7 +469,7 @@ class App:
 
     async def _open(self, rollout: Rollout, requests: Requests, fence: int) -> Intent:
         raw = await self.world.store.read_intent()
-        opened = msgspec.structs.replace(rollout, opened_by=self.who)
+        opened = msgspec.structs.replace(rollout, opened_by=self.who, celadon=__version__)
         intent = Intent(rollout=opened, requests=requests, epoch=epoch_of(fence))
         if not await self.world.store.swap_intent(raw, msgspec.json.encode(intent)):
             raise Unavailable("another deployer opened a rollout a moment ago", hint="celadon status")

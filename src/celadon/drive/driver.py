@@ -15,13 +15,13 @@ from celadon.core import foreign
 from celadon.core.action import Act, Action, Decision, Finish, Halt, Look, SetNode, Wait
 from celadon.core.decide import decide
 from celadon.core.errors import CeladonError, LeaseLost, NotHome, Unavailable
-from celadon.core.evidence import Tally
 from celadon.core.intent import Intent, Rollout
-from celadon.core.journal import Driving, Finished, Noted, Opened, Verified
-from celadon.core.observed import BalancerFacts, HostFacts, Mode, PublicSight, Question, SlotQuestion
-from celadon.core.opens import Opens, checks_between
+from celadon.core.journal import Driving, Finished, Opened
+from celadon.core.observed import BalancerFacts, HostFacts, Mode, Question, SlotQuestion
+from celadon.core.opens import checks_between
 from celadon.core.release import ReleaseId, Slot, SlotKey
 from celadon.core.scene import Goal, Observed, Scene
+from celadon.drive.account import Account
 from celadon.drive.lease import Lease
 from celadon.drive.log import Log, senseless
 from celadon.drive.memory import Memory
@@ -29,7 +29,6 @@ from celadon.drive.perform import Performer, asked_before, host_of
 from celadon.ports import World, Writ
 
 GATHER = 0.1  # of an interval: answers of hosts that come so close together are decided on together
-REPORT_EVERY = 5.0  # seconds between two entries of the verifier's counts; scaled with the pace
 
 
 class Watcher(Protocol):
@@ -60,17 +59,11 @@ class Driver:
         self._wake = asyncio.Event()
         self._soon: asyncio.Task[None] | None = None
         self._fenced: set[str] = set()
-        self._pending = Tally()
-        self._run = Tally()  # the verifier's newest
-        self._passes_before = 0  # of that run: from before the last change of traffic, so they prove nothing of it
-        self._reported_at = world.clock.now()
+        self._account = Account(world.verifier, rollout, world.clock.now())
         self._goal = Goal.FORWARD
         self._lost: Exception | None = None  # why this driver must end
         self._stopping = False
-        self._opens = Opens()  # not written down yet
         self._check_intervals: dict[int, float] = {}  # by config, of those that check
-        self._lowered_at: float | None = None  # the API's last answer to "no more of stable"
-        self._stable_answered_at: float | None = None  # through the users' door
 
     @property
     def log(self) -> Log:
@@ -122,8 +115,8 @@ class Driver:
             if self._stopping:
                 await self._settle_down()
                 return None
-            self._tally()
-            if clock.now() >= self._reported_at + REPORT_EVERY:
+            self._account.take()
+            if self._account.due(clock.now()):
                 await self._report()
             observed, now = self.observed(), clock.now()
             self._goal = Scene(observed, self._intent, now).goal
@@ -131,7 +124,7 @@ class Driver:
             self._watch(observed, self._intent, decision, now)
             match decision:
                 case Act(actions=actions):
-                    await self._start(actions)
+                    await self._start(actions, decision.because)
                 case Look(nodes=nodes):
                     await self._look(nodes)
                 case Wait(until=until):
@@ -144,40 +137,37 @@ class Driver:
                     return decision
 
     def observed(self) -> Observed:
-        journal, pending = self._log.journal, self._pending
-        public = PublicSight(
-            sent=journal.sent + pending.sent,
-            failed=journal.failed + pending.failed,
-            failed_on_candidate=journal.failed_on_candidate + pending.failed_on_candidate,
-            passes=pending.passes,
-            since=pending.since,
-        )
         return Observed(
             nodes=self._memory.nodes,
             hosts=self._memory.hosts,
-            public=public,
-            journal=journal,
+            public=self._account.public(self._log.journal),
+            journal=self._log.journal,
             in_flight=frozenset(self._running),
         )
 
-    async def _start(self, actions: tuple[Action, ...]) -> None:
+    async def _start(self, actions: tuple[Action, ...], because: str) -> None:
         """What must be remembered is durable before the first of them is tried."""
-        events = [event for action in actions if (event := asked_before(action)) is not None]
-        if events:
-            await self._log.write(*events)
-            self._passes_before = self._run.passes
-            self._pending = msgspec.structs.replace(self._pending, passes=0)
+        counted = self._account.before(actions, self._memory.hosts, self._world.clock.now())
+        asked = [
+            msgspec.structs.replace(event, because=because)
+            for action in actions
+            if (event := asked_before(action)) is not None
+        ]
+        if counted or asked:
+            await self._log.write(*counted, *asked)
+        if asked:
+            self._account.traffic_was_asked()
         for action in actions:
-            self._running[action] = self._spawn(self._perform(action))
+            self._running[action] = self._spawn(self._perform(action, because))
         if not any(isinstance(action, SetNode) for action in actions):
             await asyncio.sleep(0)
 
-    async def _perform(self, action: Action) -> None:
+    async def _perform(self, action: Action, because: str) -> None:
         """The action stays in flight until its host was looked at again: the next choice rests on what it did."""
         try:
-            await self._performer.perform(action)
+            await self._performer.perform(action, because)
             if isinstance(action, SetNode) and action.lowers and self._goal is Goal.FORWARD:
-                self._lowered_at = self._world.clock.now()
+                self._account.stable_was_lowered(self._world.clock.now())
             if (host := host_of(action)) is not None:
                 await self._look_at(host)
         except Exception as error:  # noqa: BLE001 - raised by the loop
@@ -214,7 +204,6 @@ class Driver:
 
     async def _finish(self, finish: Finish) -> None:
         await self._report()
-        await self._note_lag()
         if finish.result == "committed":
             return
         if self._log.journal.finished is None:
@@ -228,15 +217,6 @@ class Driver:
             done = msgspec.structs.replace(stored, finished=finish.result)
             if await self._world.store.swap_intent(raw, msgspec.json.encode(done)):
                 self._intent = done
-
-    async def _note_lag(self) -> None:
-        """How long after the API's answer users still met stable: what settle is for, measured."""
-        lowered, answered = self._lowered_at, self._stable_answered_at
-        if lowered is None or answered is None:
-            return
-        self._lowered_at = None
-        lag = round(max(0.0, answered - lowered), 2)
-        await self._log.write(Noted(text=f"stable's last answer came {lag} s later", data={"switch_lag_s": lag}))
 
     # -- looking -------------------------------------------------------------------------------
 
@@ -325,7 +305,7 @@ class Driver:
         for slot in facts.slots:
             sight = before.slots.get(slot.key)
             checks = checks_between(addresses[slot.key], nodes, self._check_intervals, at - before.seen_at)
-            self._opens = self._opens.after(sight.facts if sight is not None else None, slot, checks)
+            self._account.opens = self._account.opens.after(sight.facts if sight is not None else None, slot, checks)
 
     def _check_fence(self, facts: HostFacts) -> None:
         """A look is not refused by a larger fence; it shows it."""
@@ -365,7 +345,7 @@ class Driver:
             pairs.append((rollout.stable_colour, rollout.stable))
         return pairs
 
-    # -- the home and the verifier ---------------------------------------------------------------
+    # -- the home and the journal ----------------------------------------------------------------
 
     async def _keep_home(self) -> None:
         """Hear what people want, and whether this driver may still act: the lease renews itself."""
@@ -383,45 +363,9 @@ class Driver:
             self._lost = self._lost or self._lease.problem
             self._wake.set()
 
-    def _tally(self) -> None:
-        """Add what the verifier saw to what is not written down yet."""
-        new, old = self._world.verifier.take(), self._pending
-        if self.rollout.stable is not None and new.served.get(self.rollout.stable.id):
-            self._stable_answered_at = self._world.clock.now()
-        if new.since != self._run.since or new.passes < self._run.passes:
-            self._passes_before = 0
-        self._run = new
-        served = dict(old.served)
-        for release, count in new.served.items():
-            served[release] = served.get(release, 0) + count
-        self._pending = Tally(
-            sent=old.sent + new.sent,
-            failed=old.failed + new.failed,
-            failed_on_candidate=old.failed_on_candidate + new.failed_on_candidate,
-            unknown=old.unknown + new.unknown,
-            served=served,
-            unproven=old.unproven + new.unproven,
-            passes=new.passes - self._passes_before,
-            since=new.since,
-        )
-
     async def _report(self) -> None:
-        pending, self._reported_at = self._pending, self._world.clock.now()
-        if not pending.sent:
-            return
-        self._pending = Tally(passes=pending.passes, since=pending.since)
-        opens, self._opens = self._opens, Opens()
-        await self._log.write(
-            Verified(
-                sent=pending.sent,
-                failed=pending.failed,
-                failed_on_candidate=pending.failed_on_candidate,
-                unknown=pending.unknown,
-                served=pending.served,
-                unproven=pending.unproven,
-                opens=opens,
-            )
-        )
+        if entry := self._account.entry(self._world.clock.now()):
+            await self._log.write(*entry)
 
     @staticmethod
     def _spawn(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":

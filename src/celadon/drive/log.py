@@ -47,11 +47,14 @@ class Log:
         raw = await self._store.read_journal(self._rollout, self.journal.length)
         self._remember(decode_events(raw))
 
-    async def write(self, *events: Event) -> None:
-        """Durable when it returns. Tries again until its patience ends: the same numbers are the same events."""
+    async def write(self, *events: Event, because: str = "") -> None:
+        """Durable when it returns. Tries again until its patience ends: the same numbers are the same events.
+
+        `because`: of the decision that these come from, where an event has no reason yet.
+        """
         async with self._one_at_a_time:
             utc = self._clock.now() - self._offset
-            stamped = [msgspec.structs.replace(event, at=utc) for event in events]
+            stamped = [msgspec.structs.replace(event, at=utc, because=event.because or because) for event in events]
             await self._append(self.journal.length, [_encoder.encode(event) for event in stamped])
             self._remember(stamped)
 

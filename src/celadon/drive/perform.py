@@ -57,10 +57,10 @@ class Performer:
         self._log = log
         self._memory = memory
 
-    async def perform(self, action: Action) -> None:
+    async def perform(self, action: Action, because: str = "") -> None:
         """Raises LeaseLost or NotHome when this driver may act no more; every other failure is written down."""
         try:
-            await self._do(action)
+            await self._do(action, because)
         except (LeaseLost, NotHome):
             raise
         except (Refused, Unavailable) as error:
@@ -74,13 +74,13 @@ class Performer:
     def _writ(self, host: str) -> Writ:
         return Writ(host, self._rollout.app, self._lease.fence)
 
-    async def _do(self, action: Action) -> None:  # noqa: C901 - one case an action
+    async def _do(self, action: Action, because: str) -> None:  # noqa: C901 - one case an action
         world, candidate = self._world, self._rollout.candidate
         match action:
             case Record(event=Returning() as returning):
-                await self._log.write(await self._explained(returning))
+                await self._log.write(await self._explained(returning), because=because)
             case Record(event=event):
-                await self._log.write(event)
+                await self._log.write(event, because=because)
             case PutSettings(host=host):
                 await world.hosts.put_settings(self._writ(host), candidate, world.secrets.values(candidate))
             case PutArtifact(host=host):
@@ -88,22 +88,22 @@ class Performer:
             case Start(slot=slot):
                 where = Placement(candidate, slot, self._rollout.candidate_colour, self._rollout.number)
                 await world.hosts.start(self._writ(slot.host), where)
-                await self._log.write(Started(slot=slot.key))
+                await self._log.write(Started(slot=slot.key), because=because)
             case WarmUpSlot(slot=slot, replica=replica):
                 health = self._rollout.health
                 asked = WarmUp(slot, health.warm_up_paths, health.warm_up_requests, health.probe)
                 await world.hosts.warm_up(slot.host, asked)
-                await self._log.write(Warmed(slot=slot.key, replica=replica))
+                await self._log.write(Warmed(slot=slot.key, replica=replica), because=because)
             case SetNode():
                 await self._set_node(action)
             case Stop(slot=slot, release=release):
                 cut = await world.hosts.stop(self._writ(slot.host), release, slot, self._grace(release))
-                await self._log.write(Stopped(slot=slot.key, release=release, cut=cut))
+                await self._log.write(Stopped(slot=slot.key, release=release, cut=cut), because=because)
             case RunCommand():
-                await self._run(action)
+                await self._run(action, because)
             case Prune(host=host):
                 await world.hosts.prune(self._writ(host), self._kept())
-                await self._log.write(Pruned(host=host))
+                await self._log.write(Pruned(host=host), because=because)
             case _:
                 assert_never(action)
 
@@ -120,10 +120,10 @@ class Performer:
         except NoAnswer:
             return  # it may have been done: the read that follows says so, and it is asked again if not
 
-    async def _run(self, action: RunCommand) -> None:
+    async def _run(self, action: RunCommand, because: str) -> None:
         commands = self._rollout.tests if action.kind == "test" else self._rollout.hooks
         command = next(command for command in commands if command.name == action.name)
-        await self._log.write(CommandStarted(kind=action.kind, name=action.name))
+        await self._log.write(CommandStarted(kind=action.kind, name=action.name), because=because)
         result = await self._world.commands.run(command, self._rollout, test=action.kind == "test")
         await self._log.write(
             CommandFinished(kind=action.kind, name=action.name, ok=result.ok, detail=result.lines[-20:])

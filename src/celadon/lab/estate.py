@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -56,7 +55,6 @@ async def furnish(lab: LabFacts, estate: Estate) -> Furnished:
         }
         door = await _call(api, "GET", f"/lab/balancers/{balancer['id']}")
     first = door["listeners"][0]
-    _write_ssh_config(lab, machines)
     return Furnished(
         instances={label: (_public(each), _private(each)) for label, each in by_label.items()},
         balancer_id=balancer["id"],
@@ -157,23 +155,3 @@ def _public(instance: dict[str, Any]) -> str:
 def _where(machine: dict[str, Any]) -> str:
     port = machine["ssh_port"]
     return f"[{machine['address']}]:{port}" if port != 22 else str(machine["address"])
-
-
-def _write_ssh_config(lab: LabFacts, machines: dict[str, dict[str, Any]]) -> None:
-    """For `ssh -F`, for Celadon, and for people: the labels are names, and the keys are known."""
-    root = Path(lab.root)
-    known_hosts = root / "known_hosts"
-    known_hosts.write_text("".join(f"{_where(each)} {each['host_key']}\n" for each in machines.values()))
-    blocks = []
-    for label, machine in machines.items():
-        lines = [
-            f"Host {label} {machine['address']}",
-            f"  HostName {machine['address']}",
-            f"  Port {machine['ssh_port']}",
-            "  User root",
-            f"  IdentityFile {lab.private_key}",
-            "  IdentitiesOnly yes",
-            f"  UserKnownHostsFile {known_hosts}",
-        ]
-        blocks.append("\n".join(lines))
-    Path(lab.ssh_config).write_text("\n\n".join(blocks) + "\n")

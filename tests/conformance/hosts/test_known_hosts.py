@@ -51,3 +51,19 @@ def test_a_line_of_the_users_own_that_cannot_be_read_is_passed_over(tmp_path: Pa
     known = known_hosts.read_all(tmp_path / "none", [tmp_path / "theirs"])
     [key] = known.match("one", "", None)[0]
     assert known_hosts.key_line("one", 22, key) == good
+
+
+def test_whoever_made_the_machine_knows_better_than_any_file(tmp_path: Path) -> None:
+    old, other, mine, made = line("192.0.2.1"), line("192.0.2.2"), line("192.0.2.1"), line("192.0.2.1")
+    (tmp_path / "project").write_text(f"{old.replace('192.0.2.1', '[192.0.2.1]:2222')}\n{other}\n")
+    (tmp_path / "theirs").write_text(f"{mine}\n")
+    known = known_hosts.read_all(tmp_path / "project", [tmp_path / "theirs"], f"{made}\n")
+    for port in (None, 2222):
+        [key] = known.match("192.0.2.1", "", port)[0]
+        assert known_hosts.key_line("192.0.2.1", 22, key) == made
+    assert len(known.match("192.0.2.2", "", None)[0]) == 1
+
+
+def test_a_made_line_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="known_hosts"):
+        known_hosts.read_all(tmp_path / "none", [], "one-word\n")

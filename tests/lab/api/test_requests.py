@@ -147,3 +147,14 @@ async def test_a_change_of_nothing_is_no_failure(lab: RunningLab) -> None:
     before = await lab.get(balancer)
     after = await lab.put(balancer, {"label": "same"})
     assert {**after, "updated": 0} == {**before, "updated": 0}
+
+
+async def test_a_deployers_token_may_read_where_a_balancer_listens_and_nothing_else_of_the_lab(lab: RunningLab) -> None:
+    balancer = await lab.post("/v4/nodebalancers", {"label": "web", "region": "us-ord"})
+    body = {"label": "deploy", "scopes": "linodes:read_only nodebalancers:read_write"}
+    narrow = (await lab.post("/v4/profile/tokens", body))["token"]
+    path = f"/lab/balancers/{balancer['id']}"
+    assert (await lab.ask("GET", path, token=narrow)).status == 200
+    assert (await lab.ask("GET", "/lab/status", token=narrow)).status == 403
+    other = (await lab.post("/v4/profile/tokens", {"label": "dns", "scopes": "domains:read_only"}))["token"]
+    assert (await lab.ask("GET", path, token=other)).status == 403

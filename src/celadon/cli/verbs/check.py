@@ -29,15 +29,22 @@ DOCKERFILE = 256 * 1024
 
 async def run(call: Call) -> Result:
     project = call.project
+    if call.values["infra"] and (call.values["offline"] or call.values["version"] or call.values["host"]):
+        raise Refused("--infra asks for no host and no version", hint="celadon check --infra")
     slow = call.values["slow"]
     if slow is not None and not slow.startswith("/"):
         raise Refused(f"--slow {slow!r}: not a path", hint="like --slow /report?days=30")
     findings = [Finding("config", "ok", f"{project.file.name}: {project.config.app}, {project.config.runtime}")]
-    findings.append(await _secrets(call))
-    start, online = _start(project.config, project.root), _Online([])
-    if not call.values["offline"]:
-        online = await _online(call)
-    findings += [finding for finding in start if finding.name not in online.answered] + online.findings
+    if call.values["infra"]:
+        from celadon.cli import infra_check  # noqa: PLC0415 - only this runs Terraform
+
+        findings += await infra_check.look(call)
+    else:
+        findings.append(await _secrets(call))
+        start, online = _start(project.config, project.root), _Online([])
+        if not call.values["offline"]:
+            online = await _online(call)
+        findings += [finding for finding in start if finding.name not in online.answered] + online.findings
     call.output.data([line for finding in findings for line in _lines(finding)])
     failed = sum(finding.grade == "failed" for finding in findings)
     warned = sum(finding.grade == "warning" for finding in findings)
@@ -110,6 +117,10 @@ async def _online(call: Call) -> _Online:
                 return _Online(findings)
             situation = await see(connected)
             findings += [await _token(connected), *_balancer(connected, situation), await _home(connected)]
+            if connected.project.config.hosts.terraform is not None:
+                from celadon.cli import infra_check  # noqa: PLC0415 - only Terraform's hosts can drift from a state
+
+                findings += await infra_check.drift(connected, call.environ)
             findings += _replicas(connected, situation)
             release = await tried(_release(connected, version))
             if isinstance(release, CeladonError):
@@ -140,6 +151,9 @@ def _machine(name: str, python: str, facts: HostFacts, utc: float) -> Finding:
     skew = abs(facts.utc - utc)
     if skew > CLOCK_SKEW:
         return Finding(name, "warning", f"its clock is {age(skew)} off ours", "timedatectl set-ntp true")
+    if facts.first_boot:
+        hint = f"ssh {name} cat /var/log/cloud-init-output.log   (a machine of Terraform's: celadon infra renew)"
+        return Finding(name, "warning", facts.first_boot, hint)
     return Finding(name, "ok", f"Python {python}, {size(facts.disk_free)} free")
 
 
@@ -178,7 +192,8 @@ def _nodes(connected: Connected, facts: BalancerFacts, config: ConfigFacts) -> F
     text = f"no node for {', '.join(missing)}"
     if connected.wanted.add_nodes:
         return Finding(name, "ok", f"{text}: deploy adds it, in mode reject")
-    return Finding(name, "failed", f"{facts.label} {name}: {text}", "terraform apply")
+    hint = "celadon infra apply makes it anew   (it was deleted by hand, or went along with its instance)"
+    return Finding(name, "failed", f"{facts.label} {name}: {text}", hint)
 
 
 async def _home(connected: Connected) -> Finding:

@@ -10,12 +10,14 @@ from celadon.cli.output import Result
 from celadon.core.errors import Refused, Unavailable
 from celadon.core.release import Release
 from celadon.core.wanted import Options
-from celadon.drive.app import Ending
+from celadon.drive.app import Each, Ending
 from celadon.drive.forecast import Forecast
 
 
 async def run(call: Call) -> Result:
     options = _options(call)
+    if call.values["fresh"] and (failed := await _fresh(call)) is not None:
+        return failed
     async with call.connected(Need(secrets=True)) as connected:
         release = await connected.release(call.values["version"])
         for note in connected.notes():
@@ -29,13 +31,27 @@ async def run(call: Call) -> Result:
             call.stop, call.touched = stop, agreed
             return agreed
 
-        async def begin() -> Ending:
+        async def begin(each: Each) -> Ending:
+            del each  # a deploy never follows: another's rollout is refused, or waited for
             if call.values["queue"] is not None:
                 await _queue(call, connected)
             return await connected.app.deploy(release, options, confirm)
 
         _say_release(call, release)
         return await drive(call, connected, begin)
+
+
+async def _fresh(call: Call) -> Result | None:
+    """New machines first; not where a rollout is open: then this is the same command again, and it goes on."""
+    from celadon.cli.infra_renew import renew  # noqa: PLC0415 - only --fresh runs Terraform
+
+    async with call.connected(Need(balancer=False)) as connected:
+        intent = await connected.app.intent()
+    if intent is not None and not intent.finished:
+        return None
+    result = await renew(call)
+    call.stop, call.touched = None, False
+    return result if result.exit else None
 
 
 def _options(call: Call) -> Options:

@@ -1,27 +1,34 @@
-"""`celadon history [ROLLOUT] [--html FILE]`: all rollouts, or the evidence of one."""
+"""`celadon history [ROLLOUT] [--html FILE]`, `--verify FILE`: all rollouts, one's evidence, its certificate."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from celadon.cli import ending as endings
-from celadon.cli import events, evidence
+from celadon.cli import events, evidence, failure
+from celadon.cli.app import Connected
 from celadon.cli.call import Call
-from celadon.cli.figures import clock, table
+from celadon.cli.certificate.page import html as certificate_page
+from celadon.cli.figures import clock, day, table
 from celadon.cli.output import Result
-from celadon.core.errors import Refused
+from celadon.core.certificate import Certificate, certify
+from celadon.core.doubts import doubts
+from celadon.core.errors import CeladonError, Refused
 from celadon.drive.app import Past
 
 
 async def run(call: Call) -> Result:
     if call.values["verify"] is not None:
-        raise Refused("history --verify is not in this version", hint="certificates come with their own issue")
+        return _verify(call, call.values["verify"])
     number = _number(call.values["rollout"])
     if number is None and call.values["html"] is not None:
         raise Refused("--html belongs to one rollout", hint="celadon history 14 --html FILE")
     async with call.connected() as connected:
         if number is None:
             return _all(call, await connected.app.history())
-        return _one(call, await connected.app.journal(number))
+        return await _one(call, connected, await connected.app.journal(number))
 
 
 def _number(text: str | None) -> int | None:
@@ -36,7 +43,7 @@ def _all(call: Call, pasts: list[Past]) -> Result:
     rows = [
         (
             str(past.rollout.number),
-            evidence.day(past.events[0].at if past.events else past.rollout.opened_utc),
+            day(past.events[0].at if past.events else past.rollout.opened_utc),
             " → ".join(evidence.versions(past)),
             evidence.result(past),
             f"{past.journal.sent:,}",
@@ -69,15 +76,11 @@ def _brief(past: Past) -> dict[str, Any]:
     }
 
 
-def _one(call: Call, past: Past) -> Result:
-    target: Path | None = call.values["html"]
-    if target is not None:
-        path = call.cwd / target
-        try:
-            path.write_text(evidence.html(past), "utf-8")
-        except OSError as error:
-            raise Refused(f"{target}: cannot be written: {error.strerror}", hint="another FILE") from None
-        call.output.say(f"wrote {target}")
+async def _one(call: Call, connected: Connected, past: Past) -> Result:
+    it = certify(past.rollout, past.events)
+    signed: dict[str, Any] = {}
+    if call.values["html"] is not None:
+        signed = {"signed_by": await _write(call, connected, past, it)}
     else:
         call.output.data(evidence.lines(past))
     ending = evidence.ending_of(past)
@@ -86,5 +89,58 @@ def _one(call: Call, past: Past) -> Result:
             "rollout": past.rollout.number,
             "events": [events.as_line(event) for event in past.events],
             "evidence": endings.keys(ending, endings.verdict(ending, "back")),
+            "certificate": {**msgspec.to_builtins(it), "not_proven": list(doubts(it))},
+            **signed,
         }
     )
+
+
+async def _write(call: Call, connected: Connected, past: Past, it: Certificate) -> str | None:
+    """The certificate as one file, signed where a key is at hand. Returns the key's fingerprint."""
+    from celadon.cli.certificate import paper  # noqa: PLC0415 - imports asyncssh, which only this needs
+
+    target: Path = call.values["html"]
+    page = partial(certificate_page, it, past.events)
+    text, signer, why = await paper.signed(page, _named_keys(call, connected), call.environ, connected.project)
+    try:
+        (call.cwd / target).write_bytes(text)
+    except OSError as error:
+        raise Refused(f"{target}: cannot be written: {error.strerror}", hint="another FILE") from None
+    call.output.say(f"wrote {target}, {f'signed with {signer}' if signer else f'not signed: {why}'}")
+    return signer or None
+
+
+def _named_keys(call: Call, connected: Connected) -> list[Path]:
+    """The keys by which the home is reached, as the SSH configs name them."""
+    from celadon.adapters.ssh import SshSettings, identity_files  # noqa: PLC0415 - see above
+
+    config = call.environ.get("CELADON_SSH_CONFIG")
+    settings = SshSettings(connected.project.known_hosts, Path(config).expanduser() if config else None)
+    return identity_files(connected.hosts[0].ssh, settings) if connected.hosts else []
+
+
+def _verify(call: Call, file: Path) -> Result:
+    from celadon.cli.certificate import paper  # noqa: PLC0415 - see above
+
+    found = paper.read(call.cwd / file, _known_signers(call))
+    keys: dict[str, Any] = {
+        "verified": found.judgement == "genuine",
+        "judgement": found.judgement,
+        "signer": found.signer or None,
+        "fingerprint": found.fingerprint or None,
+        "line": found.line or None,
+    }
+    if found.judgement == "genuine":
+        call.output.data(f"genuine: signed by {found.signer} ({found.fingerprint}), and unchanged since")
+        return Result(keys=keys)
+    error = paper.refusal(file, found)
+    call.output.error(failure.lines(error))
+    return Result(result="refused", exit=error.exit_code, keys={**keys, "error": failure.as_json(error)})
+
+
+def _known_signers(call: Call) -> Path:
+    """The project's, or those beside the reader, who may have no project."""
+    try:
+        return call.project.allowed_signers
+    except CeladonError:
+        return call.cwd / ".celadon" / "allowed_signers"

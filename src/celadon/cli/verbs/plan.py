@@ -1,5 +1,7 @@
 """`celadon plan [VERSION]`: what a deploy would do. Reads only."""
 
+from typing import Any
+
 import msgspec
 
 from celadon.cli import plans
@@ -21,9 +23,15 @@ async def run(call: Call) -> Result:
             from celadon.cli.pace import LAB  # noqa: PLC0415 - only a lab's plan says it
 
             call.output.data(f"at {LAB}")
+        cost = None
+        if call.values["infra"]:
+            from celadon.cli import infra_told  # noqa: PLC0415 - only --infra asks for prices
+
+            cost = await infra_told.cost_of(call, connected)
+            call.output.data(infra_told.cost_now(cost))
         typed = call.values["version"] or ""
         again = " ".join(["celadon deploy", *([typed] if typed else []), f"--plan {forecast.plan_id}"])
-        keys = {
+        keys: dict[str, Any] = {
             "plan_id": forecast.plan_id,
             "from": forecast.current.version if forecast.current is not None else None,
             "to": forecast.candidate.version,
@@ -33,4 +41,6 @@ async def run(call: Call) -> Result:
             "pace": "lab" if connected.lab else "full",
             "warnings": list(forecast.warnings),
         }
+        if cost is not None:
+            keys["monthly_cost"] = {"now": cost.total}
         return Result(keys=keys, next=(again,))

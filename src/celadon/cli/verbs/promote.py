@@ -5,7 +5,7 @@ from celadon.cli.call import Call
 from celadon.cli.driving import drive
 from celadon.cli.output import Result
 from celadon.core.errors import Refused
-from celadon.drive.app import Ending
+from celadon.drive.app import Each, Ending
 
 
 async def run(call: Call) -> Result:
@@ -16,7 +16,7 @@ async def run(call: Call) -> Result:
             if not await call.confirm(question):
                 raise Refused("not confirmed", hint="celadon promote approves one gate")
 
-        async def begin() -> Ending:
-            return await connected.app.promote(full=full)
+        async def begin(each: Each) -> Ending:
+            return await connected.app.promote(full=full, each=each)
 
         return await drive(call, connected, begin)

@@ -4,7 +4,7 @@ from celadon.cli.app import Need
 from celadon.cli.call import Call
 from celadon.cli.driving import drive
 from celadon.cli.output import Result
-from celadon.drive.app import Ending, goes_on
+from celadon.drive.app import Each, Ending, goes_on
 
 
 async def run(call: Call) -> Result:
@@ -15,7 +15,7 @@ async def run(call: Call) -> Result:
         intent = await connected.app.intent()
         back = intent is not None and not intent.finished and not goes_on(intent, wanted)
 
-        async def begin() -> Ending:
-            return await connected.app.rollback(wanted)
+        async def begin(each: Each) -> Ending:
+            return await connected.app.rollback(wanted, each=each)
 
         return await drive(call, connected, begin, "back" if back else "forward")

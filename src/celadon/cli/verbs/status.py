@@ -7,7 +7,7 @@ from celadon.cli import ending as endings
 from celadon.cli import events
 from celadon.cli.app import Connected
 from celadon.cli.call import Call
-from celadon.cli.figures import age, table
+from celadon.cli.figures import age, table, time_of_day
 from celadon.cli.output import Result
 from celadon.cli.situation import Situation, see
 from celadon.core.action import Finish
@@ -190,17 +190,11 @@ async def _follow(call: Call, connected: Connected) -> Result:
 
     def each(event: Event) -> None:
         call.output.stream(events.as_line(event))
-        call.output.data(f"{_time(event.at)}  {events.told(event)}")
+        call.output.data(f"{time_of_day(event.at)}  {events.told(event)}")
 
     call.stop = connected.app.stop
     ending = await connected.app.follow(each)
     return Result(keys=endings.keys(ending, endings.verdict(ending, "forward")))
-
-
-def _time(utc: float) -> str:
-    """The time of day in UTC: the reader's machine may be anywhere."""
-    whole = int(utc) % 86_400
-    return f"{whole // 3600:02}:{whole % 3600 // 60:02}:{whole % 60:02}Z"
 
 
 async def _wait(call: Call, connected: Connected) -> Result:

@@ -14,6 +14,7 @@ from celadon.lab.parts import Machine
 MARKER = "CELADON_LAB_INSTANCE"
 PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")  # how the operator reaches a package index
 PASSED_ON_PREFIXES = ("PIP_", "UV_")
+PEM_END = "-----END OPENSSH PRIVATE KEY-----"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -62,7 +63,7 @@ class Disk(msgspec.Struct, frozen=True):
         if machine.user_data:
             _write_once(self.folder / "user-data", machine.user_data)
         if not (self.folder / "host_key").exists():
-            key = asyncssh.generate_private_key("ssh-ed25519")
+            key = key_of(machine.user_data) or asyncssh.generate_private_key("ssh-ed25519")
             _write_once(self.folder / "host_key", key.export_private_key().decode())
         (self.folder / "label").write_text(machine.label)
         if machine.private_address:
@@ -72,6 +73,16 @@ class Disk(msgspec.Struct, frozen=True):
 
     def host_key(self) -> asyncssh.SSHKey:
         return asyncssh.read_private_key(self.folder / "host_key")
+
+
+def key_of(user_data: str) -> asyncssh.SSHKey | None:
+    """The host key that cloud-init would install: all of user data that the lab acts on."""
+    lines = [line.strip() for line in user_data.splitlines()]
+    try:
+        block = lines[lines.index("ed25519_private: |") + 1 :]
+        return asyncssh.import_private_key("\n".join(block[: block.index(PEM_END) + 1]) + "\n")
+    except (ValueError, asyncssh.KeyImportError):
+        return None
 
 
 def environment(disk: Disk, operator: Mapping[str, str], *, uv_cache: Path, engine: Path | None) -> dict[str, str]:

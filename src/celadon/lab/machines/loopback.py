@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 
 from celadon.core.errors import Refused
+from celadon.lab.machines import ssh_files
 from celadon.lab.machines.engine import Engine, find_engine
 from celadon.lab.machines.home import Disk, uv_cache
 from celadon.lab.machines.machine import LoopbackMachine, Site
@@ -49,9 +50,11 @@ class LoopbackMachines:
         """Make it, switched off. A disk that is there already (a restarted lab) is taken over as it is."""
         if machine.id in self._machines:
             self._machines[machine.id].described = machine
+            ssh_files.write(self._paths.root, self._machines.values())
             return
         disk = Disk(self._paths.machines / str(machine.id))
         self._machines[machine.id] = LoopbackMachine(machine, disk, self._site)
+        ssh_files.write(self._paths.root, self._machines.values())
 
     async def boot(self, machine_id: int) -> None:
         await self._get(machine_id).boot()
@@ -64,6 +67,7 @@ class LoopbackMachines:
         if machine is not None:
             await machine.delete()
             del self._machines[machine_id]
+            ssh_files.write(self._paths.root, self._machines.values())
             await asyncio.to_thread(shutil.rmtree, self._paths.machines / str(machine_id))
 
     async def fault(self, machine_id: int, kind: Fault) -> None:

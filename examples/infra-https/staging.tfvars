@@ -1,0 +1,7 @@
+name   = "shop-staging"
+domain = "staging.example.com"
+
+colours = {
+  blue  = { count = 1 }
+  green = { count = 1 }
+}

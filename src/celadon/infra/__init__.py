@@ -1,0 +1,1 @@
+"""Infrastructure as code: the Terraform module that ships with Celadon, and the guard that reads plans. Pure."""
