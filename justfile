@@ -2,11 +2,11 @@
 
 # the fast tests: core, simulation, config, command line
 test *ARGS:
-    .venv/bin/pytest -n 2 -m "not slow" {{ARGS}}
+    .venv/bin/pytest -n 3 -m "not slow" {{ARGS}}
 
 # everything, as CI runs it (servers, SSH, Docker where they are)
 all:
-    .venv/bin/pytest -n 2
+    .venv/bin/pytest -n 3
 
 # what a machine can say about the code
 check:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from celadon.adapters.commands import LocalCommands
@@ -69,6 +70,14 @@ async def test_a_test_runs_once_a_slot_with_the_way_to_it(tmp_path: Path) -> Non
     assert (tmp_path / "seen").read_text() == "http://127.0.0.1:40001 green-1\nhttp://127.0.0.1:40002 green-2\n"
     assert tunnels.open == [(slot.host, slot.address, slot.port) for slot in SLOTS]
     assert tunnels.closed == 2
+
+
+@pytest.mark.parametrize(("url", "seen"), [("http://192.0.2.1:8081", "http://192.0.2.1:8081"), ("", "none")])
+async def test_a_test_is_told_where_the_test_port_is(tmp_path: Path, url: str, seen: str) -> None:
+    hook = Hook(name="smoke", command=(sys.executable, "-c", "import os; print(os.environ.get('TEST_URL', 'none'))"))
+    commands = LocalCommands(Tunnels(), own=(hook,), hidden=(), cwd=tmp_path, environ={"PATH": os.environ["PATH"]})
+    result = await commands.run(hook, msgspec.structs.replace(ROLLOUT, test_url=url), test=True)
+    assert result.lines == (seen,)
 
 
 async def test_the_first_failure_ends_it_and_says_where(tmp_path: Path) -> None:

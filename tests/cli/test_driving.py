@@ -221,3 +221,21 @@ def test_an_application_that_does_not_say_who_it_is_is_counted(world: MemoryWorl
     told = world.run("history", "2").out
     assert "by connections counted (not by answers)" in told
     assert f"v2 {figures['counted']:,} ± {figures['error']:,}" in told
+
+
+def test_a_test_port_without_a_config_is_refused_with_the_way_to_make_one(world: MemoryWorld) -> None:
+    world.test_port = 8081
+    ran = world.run("deploy", "v1", "--yes", "--json")
+    assert (ran.exit, ran.end["result"]) == (2, "refused")
+    assert ran.end["error"]["message"] == "app-nodebalancer has no config for the test port 8081"
+    assert "linode-cli nodebalancers config-create 1 --port 8081" in ran.end["error"]["hint"]
+    assert world.balancer.changes == []
+
+
+def test_going_back_does_not_need_the_test_port(world: MemoryWorld) -> None:
+    for version in ("v1", "v2"):
+        assert world.run("deploy", version, "--yes").exit == 0
+    world.test_port = 8081
+    ran = world.run("rollback", "--yes")
+    assert ran.exit == 0, ran.err
+    assert "v1 is live" in ran.out

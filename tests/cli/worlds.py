@@ -159,6 +159,7 @@ class MemoryWorld:
         self.commands = Commands()
         self.reach = Reach()
         self.tests: tuple[Hook, ...] = ()
+        self.test_port: int | None = None
         self.timing = TIMING
         self.who = "me@here"
         self.home = "blue-1"
@@ -225,6 +226,7 @@ class MemoryWorld:
             tests=self.tests,
             home=self.home,
             settings_hash="same",
+            test_port=self.test_port,
         )
 
     async def release(self, typed: str | None) -> Release:

@@ -65,6 +65,17 @@ def test_what_the_file_says_about_the_balancer_stays(terraform: str, root: Path)
     assert known.balancer.nodebalancer == "mine"
 
 
+def test_the_module_says_where_testers_come_in(terraform: str, root: Path) -> None:
+    made = VALUE | {"configs": {"http": {"id": 1, "port": 80}, "test": {"id": 2, "port": 8081}}}
+
+    def port(more: str) -> int | None:
+        config = parse(terraform + more, file="celadon.toml", root=root)
+        output = parse_output(json.dumps(made), file="infra")
+        return with_terraform(config, output, file="celadon.toml", root=root).balancer.test_port
+
+    assert [port(""), port("test_port = 9000\n"), port("ports = [80, 8081]\n")] == [8081, 9000, None]
+
+
 def test_hosts_from_terraform_keep_the_rules_of_hosts(terraform: str, root: Path) -> None:
     shared = VALUE | {"hosts": {"blue": [{"label": "web-1"}], "green": [{"label": "web-1"}]}}
     config = parse(terraform, file="celadon.toml", root=root)

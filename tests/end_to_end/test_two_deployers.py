@@ -1,13 +1,32 @@
 """Two deployers, a dead one, a frozen one: exactly one drives, and a late one does no harm."""
 
 import asyncio
+import json
 import signal
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.end_to_end.acts import done, load_on, nodes, page, play, stage_with, unharmed
 
+from celadon.lab.estate import Estate
+
 pytestmark = pytest.mark.slow
+
+LOOK = """\
+import os, urllib.request
+door = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+for _ in range(10):
+    page = door.open(os.environ["TEST_URL"], timeout=5).read().decode()
+    assert f"Version: {os.environ['CELADON_VERSION']}!" in page, page
+"""
+TESTERS = f"""\
+[[tests]]
+name = "as-testers-see-it"
+command = {json.dumps([sys.executable, "-c", LOOK])}
+"""
+TEST_PORT: dict[str, Any] = {"estate": Estate(test_port=8081), "more_config": TESTERS}
 
 
 def test_one_drives_and_the_other_says_who(tmp_path: Path) -> None:
@@ -47,10 +66,14 @@ def test_a_frozen_deployer_wakes_up_too_late(tmp_path: Path) -> None:
     play(scene)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_leaves_no_lock_and_the_same_command_goes_on(number: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "more"), [(signal.SIGINT, {}), (signal.SIGTERM, TEST_PORT)], ids=["int", "term"])
+def test_ctrl_c_leaves_no_lock_and_the_same_command_goes_on(
+    number: signal.Signals, more: dict[str, Any], tmp_path: Path
+) -> None:
+    """With a test port it is stopped as testers are let in; whoever goes on lets them see it, and lets them out."""
+
     async def scene() -> None:
-        async with stage_with(tmp_path) as stage, load_on(stage, 50) as load:
+        async with stage_with(tmp_path, **more) as stage, load_on(stage, 50) as load:
             await stage.release("v2")
             stopped = await stage.start("deploy", "v2", "--yes")
             assert stopped.stderr is not None
@@ -61,8 +84,11 @@ def test_ctrl_c_leaves_no_lock_and_the_same_command_goes_on(number: signal.Signa
             _, said = await asyncio.wait_for(stopped.communicate(), 30)
             assert stopped.returncode == 4
             assert b"celadon resume" in said
-            done(await stage.celadon("resume", cwd=stage.elsewhere()))
+            resumed = done(await stage.celadon("resume", cwd=stage.elsewhere()))
             assert "v2" in await page(stage)
+            assert ("as-testers-see-it" in resumed.err) is bool(more)
+            modes = await nodes(stage)
+            assert (len(modes["accept"]), len(modes["reject"])) == (2, 6 if more else 2)
             unharmed(await load.stop())
 
     play(scene)

@@ -33,6 +33,9 @@ from celadon.core.secret import Secret
 CORPUS = hostile(Path("/x"))
 FREE_TEXT = {
     "command",
+    "health.path",  # an absolute path is one
+    "registry.username",
+    "tests.name",  # words for people, shown with every control character made harmless
     "env.clear.APP_ENV",
     "secrets.command",
     "tests.name",

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from celadon.core import attempts, going_back, judge, preflight, retiring, traffic
+from celadon.core import attempts, going_back, judge, preflight, retiring, testers, traffic
 from celadon.core import decide as deciding
 from celadon.core import live as lives
 from celadon.core import scene as scenes
@@ -174,6 +174,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _of(deciding, "_verified", "nothing is verified", _always(None)),
     _of(attempts, "_retry_at", "failed actions are tried again at once", lambda scene, _action: scene.now),
     _of(attempts, "subject", "nothing is under way", lambda action: (object(), action)),
+    # the test port
+    _of(testers, "_is_warm", "testers meet what is cold", _always(True)),
     # traffic
     _of(traffic, "move", "lowered before it is raised", _lower_before_raise),
     _of(traffic, "_lower", "lowered without counting the floor", _lower_at_once),

@@ -280,7 +280,7 @@ class Ports:
                 stickiness="none",
                 nodes=tuple(self._facts(node) for node in self.world.nodes.values() if node.port == port),
             )
-            for port in self.world.ports
+            for port in self.world.every_port
         )
         return BalancerFacts(1, "balancer", "127.0.0.1", 0, configs)
 

@@ -39,6 +39,7 @@ PROMISES = {
     "recovery": "While stable could serve, users are not left with a dead or failing candidate.",
     "missing_data": "Missing data is never success: what cannot be counted is drained to the deadline.",
     "good_release": "A good release is deployed when nothing goes wrong.",
+    "testers": "No user is moved before the balancer called each candidate UP on the test port; nobody is left there.",
     "kept": "What a rollback needs is not removed; what none needs is.",
     "few_calls": "A deploy's calls to the API do not grow with how long it waits.",
     "secrets": "Secrets are written down nowhere.",
@@ -83,6 +84,7 @@ class Promises(Guard):
         self.finished_at: float | None = None
         self.harmed_for: dict[int, float] = {}
         self.up_seen: set[int] = set()  # ports on which the balancer called the first candidate UP since it was raised
+        self.up_for_testers: set[str] = set()  # addresses that the balancer called UP there since they were raised
         self.events = 0
         self.puts = 0
         self.opened_at = 0.0
@@ -104,12 +106,19 @@ class Promises(Guard):
         for port in world.ports:
             if port not in self.up_seen and any(n.address == self.first_green for n in world.takers(port)):
                 self.up_seen.add(port)
+        self._who_is_up_for_testers()
         if not self.first:
             self._serving_floor()
             self._recovery()
         if strangers := world.served.keys() - self.allowed:
             self.broke("two_releases", str(strangers))
             self.allowed |= strangers
+
+    def _who_is_up_for_testers(self) -> None:
+        self.up_for_testers |= {n.address for n in self._testers() if n.up and n.applied is Mode.ACCEPT}
+
+    def _testers(self) -> list[Node]:
+        return [n for n in self.world.nodes.values() if n.port == self.world.test_port]
 
     def _serving_floor(self) -> None:
         """Enough nodes take traffic and can answer it, while nothing but Celadon takes capacity away."""
@@ -175,7 +184,7 @@ class Promises(Guard):
         self.opened_at = self.world.now
 
     def _asked(self, event: dict[str, Any]) -> None:
-        if event["address"] in self.green and not self.raised:
+        if event["address"] in self.green and event["port"] in self.world.ports and not self.raised:
             self._first_traffic()
 
     def _command_started(self, event: dict[str, Any]) -> None:
@@ -240,6 +249,8 @@ class Promises(Guard):
             twins = [n for n in world.nodes.values() if (n.port, n.address) == (node.port, node.address)]
             if len(twins) > 1 and world.now > world.edited_at.get(node.port, -1e9) + 60.0:
                 self.broke("confirmed", f"port {node.port} has {len(twins)} nodes for {node.address} at the commit")
+            if node.port not in world.ports:
+                continue
             if node.id not in self.nodes or world.now < world.edited_at.get(node.port, -1e9) + 30.0:
                 continue
             wanted = Mode.ACCEPT if node.address in self.green else Mode.REJECT
@@ -256,12 +267,27 @@ class Promises(Guard):
     def put(self, node: Node, mode: Mode, weight: int) -> None:
         self.puts += 1
         self._still_open(f"node {node.id} is asked to {mode.value}")
-        if node.address not in self.green:
+        if node.port == self.world.test_port:
+            self._let_testers_in(node, mode)
+        elif node.address not in self.green:
             return
-        if mode is Mode.ACCEPT:
+        elif mode is Mode.ACCEPT:
             self._raise_candidate(node)
+            if not self.rollout.tested_first and node.address != self.first_green and node.port not in self.up_seen:
+                self.broke("no_weight_before_probed", f"{node.address} before port {node.port} called the first one UP")
         elif self._serves(node) and self.committed and not self._stable_serves(node.port):
             self.broke("commit_point", f"candidate's node {node.id} is taken out and stable does not serve")
+
+    def _let_testers_in(self, node: Node, mode: Mode) -> None:
+        if mode is not Mode.ACCEPT:
+            return
+        self.up_for_testers.discard(node.address)
+        if node.address not in self.green:
+            self.broke("testers", f"stable's node {node.id} is let in")
+        elif self.returning and not self.frozen:
+            self.broke("testers", f"node {node.id} is let in on the way back")
+        else:
+            self._raise_candidate(node)
 
     def _raise_candidate(self, node: Node) -> None:
         world = self.world
@@ -274,12 +300,14 @@ class Promises(Guard):
             self.broke("no_weight_before_probed", f"{slot.key} passed {replica.probed} probes")
         elif not replica.warm and not replica.restarts and not world.excused:
             self.broke("no_weight_before_probed", f"{slot.key} is cold")
-        if node.address != self.first_green and node.port not in self.up_seen:
-            self.broke("no_weight_before_probed", f"{slot.key} before port {node.port} called the first one UP")
 
     def _first_traffic(self) -> None:
         """Asked for the first time in this rollout: no gate was passed over."""
         self.raised = True
+        self._who_is_up_for_testers()
+        listed = {n.address for n in self._testers()} & self.green
+        if missing := listed - self.up_for_testers:
+            self.broke("testers", f"users are moved before {sorted(missing)} were UP there")
         if self.held:
             self.broke("gates", "traffic moved while a person held it")
         if not self.tested:
@@ -392,10 +420,13 @@ class Promises(Guard):
         """Looked at when the journal says that it is over: what comes later is another story."""
         world = self.world
         winner = {"done": Colour.GREEN, "rolled_back": Colour.BLUE}.get(result)
-        serving = {(n.port, n.address) for n in world.nodes.values() if n.mode is Mode.ACCEPT and n.id in self.nodes}
+        if left := [n.id for n in self._testers() if n.mode is Mode.ACCEPT and n.id in self.nodes]:
+            self.broke("testers", f"{result}, and nodes {left} are still open")
+        users = [n for n in world.nodes.values() if n.port in world.ports]
+        serving = {(n.port, n.address) for n in users if n.mode is Mode.ACCEPT and n.id in self.nodes}
         slots = world.slots[winner] if winner is not None and not (winner is Colour.BLUE and self.first) else ()
         addresses = {slot.node_address for slot in slots}
-        there = {(n.port, n.address) for n in world.nodes.values() if n.id in self.nodes}
+        there = {(n.port, n.address) for n in users if n.id in self.nodes}
         wanted = {(port, address) for port, address in there if address in addresses}
         stored = decode_intent(world.intent)
         if winner is Colour.BLUE and stored is not None and stored.rollout.number == self.number:

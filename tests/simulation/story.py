@@ -102,7 +102,12 @@ class _Story:
     async def tell(self) -> Outcome:
         setting = self.setting
         world = self.world = SimWorld(
-            setting.seed, colours=setting.colours, ports=setting.ports, lag=setting.lag, shared=setting.shared
+            setting.seed,
+            colours=setting.colours,
+            ports=setting.ports,
+            lag=setting.lag,
+            shared=setting.shared,
+            test_port=8081 if setting.test_port else None,
         )
         if self.coverage is not None:
             self.coverage.recent = world.recent
@@ -154,12 +159,15 @@ class _Story:
             world.limits = {"list": 6, "node": 30}
         if setting.leftover:
             world.serve_from(Colour.GREEN, LEFT, mode=Mode.REJECT)
+            green = {slot.node_address for slot in world.slots[Colour.GREEN]}
             for node in world.nodes.values():
-                if node.address in {slot.node_address for slot in world.slots[Colour.GREEN]}:
+                if node.port in world.ports and node.address in green:
                     node.up, node.applied = True, Mode.ACCEPT  # a person took it out a moment ago
                     world.apply(node.id, Mode.REJECT, 1, ours=False)
         if not setting.first:
             world.serve_from(Colour.BLUE, OLD)
+        if setting.left_open:
+            world.leave_test_port_open()
         self._begin(setting.beginning)
 
     def _begin(self, beginning: Beginning) -> None:
@@ -168,7 +176,7 @@ class _Story:
         if beginning == "plain":
             return
         self.world.excused = beginning
-        for node in self.world.nodes.values():
+        for node in [n for n in self.world.nodes.values() if n.port in self.world.ports]:
             if node.address in green and beginning in {"mixed", "net"}:
                 node.mode = node.applied = Mode.ACCEPT
             elif node.address in green or beginning == "net":
@@ -382,6 +390,7 @@ class _Story:
             hooks=_hooks(self.setting),
             bake_net="reject" if self.setting.no_net else "backup",
             settings_hash="other" if other else "same",
+            test_port=self.world.test_port,
         )
 
     def _say(self, text: str) -> None:
@@ -405,7 +414,8 @@ def _hooks(setting: Setting) -> tuple[Hook, ...]:
 
 def _rollout(world: SimWorld, setting: Setting) -> Rollout:
     stable = {slot.node_address for slot in world.slots[Colour.BLUE]}
-    baseline = {n.id: n.weight for n in world.nodes.values() if n.address in stable and n.mode is Mode.ACCEPT}
+    users = [node for node in world.nodes.values() if node.port in world.ports]
+    baseline = {n.id: n.weight for n in users if n.address in stable and n.mode is Mode.ACCEPT}
     tests = _tests(setting)
     return Rollout(
         number=1,
@@ -428,6 +438,7 @@ def _rollout(world: SimWorld, setting: Setting) -> Rollout:
         bake_net="reject" if setting.no_net else "backup",
         floor=dict.fromkeys(world.ports, setting.colours),
         baseline=baseline,
+        test_port=world.test_port,
     )
 
 

@@ -11,13 +11,13 @@ from tests.simulation.settings import Happening, Setting, draw
 from tests.simulation.story import tell
 
 BLOCK = 10
-WORLDS = 500
+WORLDS = (*range(500), *range(800, 900))  # the last hundred with a test port
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "promises.md"
 
 
-@pytest.mark.parametrize("block", range(WORLDS // BLOCK))
+@pytest.mark.parametrize("block", range(len(WORLDS) // BLOCK))
 def test_whatever_goes_wrong_the_promises_hold(block: int) -> None:
-    for seed in range(block * BLOCK, block * BLOCK + BLOCK):
+    for seed in WORLDS[block * BLOCK : block * BLOCK + BLOCK]:
         outcome = tell(draw(seed))
         assert not outcome.broken, f"python -m tests.simulation.run --seed {seed} --trace --shrink: {outcome.broken}"
 
@@ -34,12 +34,12 @@ def test_each_promise_is_a_sentence_of_the_docs() -> None:
 
 
 def test_no_rule_is_left_unexercised() -> None:
-    """The first of the worlds above, and the one in which neither colour can serve, make every rule decide."""
+    """The last of the worlds above, and the one in which neither colour can serve, make every rule decide."""
     coverage = Coverage()
     dead = Happening(65.0, "host", colour=Colour.BLUE)
     stuck = Setting(0, colours=1, happenings=(dead, Happening(66.0, "go_back")))
     with coverage.watching():
-        for setting in (stuck, *(draw(seed) for seed in range(WORLDS))):
+        for setting in (stuck, *(draw(seed) for seed in reversed(WORLDS))):
             if not coverage.unseen:
                 break
             tell(setting, coverage=coverage)

@@ -99,7 +99,16 @@ class Node:
 class SimWorld:
     """Everything that is so, whether or not a driver looks."""
 
-    def __init__(self, seed: int, *, colours: int = 2, ports: int = 1, lag: float = 2.0, shared: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        colours: int = 2,
+        ports: int = 1,
+        lag: float = 2.0,
+        shared: bool = False,
+        test_port: int | None = None,
+    ) -> None:
         self.random = random.Random(seed)
         self.lag = lag
         self.unchecked_backups = False  # not documented: does the NodeBalancer check the health of a backup?
@@ -113,8 +122,9 @@ class SimWorld:
             self.hosts.setdefault(slot.host, Host(slot.host))
             self.by_address[slot.node_address] = slot
         self.ports = tuple(80 + 363 * index for index in range(ports))
+        self.test_port = test_port
         self.nodes: dict[int, Node] = {}
-        for port in self.ports:
+        for port in self.every_port:
             for address in self.by_address:
                 self.add_node(port, address)
         self.lease: bytes | None = None
@@ -136,6 +146,7 @@ class SimWorld:
         self.exposed = 0  # requests that met a lone unchecked net as it was raised: the known price (docs/decisions)
         self.lengths: tuple[float, ...] = LENGTHS
         self.served: dict[ReleaseId, int] = {}
+        self.tested: Counter[ReleaseId] = Counter()  # who answered on the test port
         self.answers: list[tuple[float, ReleaseId, bool]] = []
         self.broken: list[str] = []
         self.excused = ""  # why the floor cannot be asked for any more
@@ -158,6 +169,11 @@ class SimWorld:
         if shared:
             return Slot(f"app-{index}", f"192.168.130.{10 + index}", 5000 + offset)
         return Slot(f"{colour.value}-{index}", f"192.168.{130 + offset}.{10 + index}", 5000)
+
+    @property
+    def every_port(self) -> tuple[int, ...]:
+        """The users', and the testers' where there is one."""
+        return self.ports if self.test_port is None else (*self.ports, self.test_port)
 
     @property
     def now(self) -> float:
@@ -190,6 +206,8 @@ class SimWorld:
             self.closed = not all(takers.values())
         elif rate:
             self._users(int(rate * TICK), takers, ready, now)
+        if self.test_port is not None and self.random.random() < 0.5:
+            self._tester(self.takers(self.test_port), ready, now)
         for watcher in self.watchers:
             watcher()
 
@@ -310,6 +328,13 @@ class SimWorld:
             else:
                 self._refused(self.by_address[node.address], now)
 
+    def _tester(self, takers: list[Node], ready: dict[str, bool], now: float) -> None:
+        """Testers wait for an answer as users do, and go away where nobody gives one."""
+        if not takers or not ready[(node := self._choose(takers)).address]:
+            return
+        slot = self.by_address[node.address]
+        self.tested[self._open(self.hosts[slot.host].replicas[slot.key], now)] += 1
+
     def _choose(self, takers: list[Node]) -> Node:
         left = self.random.random() * sum(node.applied_weight for node in takers)
         for node in takers:
@@ -346,8 +371,13 @@ class SimWorld:
         self.served[release] = self.served.get(release, 0) + 1
         bad = release in self.behaviours and chance() < self.behaviours[release].fails
         self.answers.append((now, release, not bad))
+        self._open(replica, now)
+
+    def _open(self, replica: Replica, now: float) -> ReleaseId:
         replica.opened += 1
-        heapq.heappush(replica.open, (now + self.lengths[int(chance() * len(self.lengths))], now))
+        length = self.lengths[int(self.random.random() * len(self.lengths))]
+        heapq.heappush(replica.open, (now + length, now))
+        return replica.release
 
     # -- what is done to it ------------------------------------------------------------------------
 
@@ -401,10 +431,17 @@ class SimWorld:
             host.replicas[slot.key].ready_at = self.now
         addresses = {slot.node_address for slot in self.slots[colour]}
         for node in self.nodes.values():
-            if node.address in addresses:
+            if node.address in addresses and node.port != self.test_port:
                 node.mode = node.applied = mode
                 node.weight = node.applied_weight = 100
                 node.up, node.streak = True, 5
+
+    def leave_test_port_open(self) -> None:
+        """Somebody made its nodes by hand: `accept` is what Linode's own form says."""
+        for node in self.nodes.values():
+            if node.port == self.test_port:
+                node.mode = node.applied = Mode.ACCEPT
+                node.weight = node.applied_weight = 100
 
     def kill_host(self, name: str) -> None:
         self.hosts[name].alive = False

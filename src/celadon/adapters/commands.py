@@ -52,7 +52,10 @@ class LocalCommands:
         self._mask = mask
 
     async def run(self, command: Hook, rollout: Rollout, *, test: bool) -> CommandResult:
-        """A test runs once a slot, with `CANDIDATE_URL`; the first failure ends it. A hook runs once."""
+        """A test runs once a slot, with `CANDIDATE_URL`; the first failure ends it. A hook runs once.
+
+        With a test port `TEST_URL` leads to the candidate as the balancer does, whichever slot it chooses.
+        """
         if (command.name, command.command) not in self._own:
             kind = "test" if test else "hook"
             return CommandResult(ok=False, lines=(f"{kind} {command.name}: not run: {NOT_OURS}",))
@@ -60,7 +63,9 @@ class LocalCommands:
             return await self._run(command, self._variables(rollout))
         for slot in rollout.candidate_slots:
             async with self._tunnels.forward(slot.host, slot.address, slot.port) as port:
-                result = await self._run(command, {**self._variables(rollout), **_candidate(slot, port)})
+                result = await self._run(
+                    command, {**self._variables(rollout), **_candidate(slot, port), **_testers(rollout)}
+                )
             if not result.ok:
                 return CommandResult(ok=False, lines=(f"on {slot.host}:", *result.lines))
         return CommandResult(ok=True, lines=result.lines)
@@ -116,6 +121,10 @@ class LocalCommands:
 
 def _candidate(slot: Slot, port: int) -> dict[str, str]:
     return {"CANDIDATE_URL": f"http://127.0.0.1:{port}", "CANDIDATE_HOST": slot.host}
+
+
+def _testers(rollout: Rollout) -> dict[str, str]:
+    return {"TEST_URL": rollout.test_url} if rollout.test_url else {}
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

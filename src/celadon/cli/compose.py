@@ -68,7 +68,8 @@ async def connect(project: Project, need: Need, environ: Mapping[str, str]) -> A
         stack.push_async_callback(door.close)
         watchers = Watchers()
         url = await _door_url(config, account, need)
-        wanted = wanted_of(config, found, url=url, lab=lab)
+        test_url = await _test_url(config, account, need)
+        wanted = wanted_of(config, found, url=url, test_url=test_url, lab=lab)
         commands = LocalCommands(
             hosts,
             own=(*wanted.tests, *wanted.hooks),
@@ -102,7 +103,7 @@ async def connect(project: Project, need: Need, environ: Mapping[str, str]) -> A
         )
 
 
-def wanted_of(config: Config, found: Inventory, *, url: str, lab: bool) -> Wanted:
+def wanted_of(config: Config, found: Inventory, *, url: str, test_url: str = "", lab: bool) -> Wanted:
     """What the config says about every rollout, with nothing left open."""
     door = url.partition("://")[2]
     probe = Probe(
@@ -144,6 +145,8 @@ def wanted_of(config: Config, found: Inventory, *, url: str, lab: bool) -> Wante
         home=found.home,
         settings_hash=hashlib.sha256(settings).hexdigest()[:16],
         config=raw,
+        test_port=config.balancer.test_port,
+        test_url=test_url,
     )
 
 
@@ -231,6 +234,7 @@ async def _door_url(config: Config, account: "_Account", need: Need) -> str:
     if api.loopback:
         wanted = (config.balancer.ports or (80,))[0]
         listeners = await api.lab_listeners((await account.balancer()).id)
+        listeners = tuple(each for each in listeners if each.port != config.balancer.test_port)
         if not listeners:
             raise Unavailable("the lab's NodeBalancer has no port", hint="celadon lab status")
         door = next((each for each in listeners if each.port == wanted), listeners[0])
@@ -240,6 +244,22 @@ async def _door_url(config: Config, account: "_Account", need: Need) -> str:
     port = (config.balancer.ports or (80,))[0]
     facts = await (await account.balancer()).read()
     return f"http://{facts.address}" + ("" if port == 80 else f":{port}")
+
+
+async def _test_url(config: Config, account: "_Account", need: Need) -> str:
+    """Where testers knock; empty where there is no test port. A missing config is preflight's to refuse."""
+    port = config.balancer.test_port
+    if port is None or not need.balancer:
+        return ""
+    balancer = await account.balancer()
+    if account.api().loopback:
+        doors = [each for each in await account.api().lab_listeners(balancer.id) if each.port == port]
+        return f"http://{doors[0].host}:{doors[0].bound_port}" if doors else ""
+    facts = await balancer.read()
+    protocol = next((each.protocol for each in facts.configs if each.port == port), "http")
+    # A certificate names the users' door, and not the balancer's address.
+    host = config.url.partition("://")[2].partition(":")[0] if config.url and protocol == "https" else facts.address
+    return f"{protocol}://{host}:{port}"
 
 
 class _Account:

@@ -24,7 +24,7 @@ from celadon.core.action import (
     WarmUpSlot,
 )
 from celadon.core.intent import Intent, Rollout
-from celadon.core.observed import Mode
+from celadon.core.observed import Mode, NodeFacts
 from celadon.core.release import Colour
 from celadon.core.scene import Goal, Observed, Scene
 from celadon.core.strategy import Approve, RunTest, SetWeight
@@ -81,6 +81,8 @@ def step_of(observed: Observed, intent: Intent, decision: Decision, at: float) -
     actions = (*(decision.actions if isinstance(decision, Act) else ()), *observed.in_flight)
     match scene.goal:
         case Goal.FORWARD:
+            if decision.because.startswith("test port"):
+                return "test"
             return _forward(scene, actions)
         case Goal.BAKE:
             return "bake"
@@ -96,7 +98,8 @@ def _forward(scene: Scene, actions: tuple[Action, ...]) -> str:
         return "prepare"
     if done >= len(steps):
         return "commit"
-    if scene.has_traffic or any(isinstance(action, SetNode) for action in actions):
+    to_users = any(isinstance(action, SetNode) and action.port != scene.rollout.test_port for action in actions)
+    if scene.has_traffic or to_users:
         return "shift"
     if any(isinstance(action, RunCommand) and action.name == "before_prepare" for action in actions):
         return "prepare"
@@ -237,16 +240,20 @@ def version_in(rollout: Rollout, colour: Colour) -> str:
 def _share(observed: Observed, rollout: Rollout, colour: Colour) -> int | None:
     """By weight over the nodes that are accept and not known to be down: how the balancer splits new connections."""
     mine = {slot.node_address for slot in rollout.slots.get(colour, ())}
-    taking = [n.facts for n in observed.nodes.values() if n.facts.mode is Mode.ACCEPT and n.facts.up is not False]
+    taking = [n for n in _users(observed, rollout) if n.mode is Mode.ACCEPT and n.up is not False]
     total = sum(node.weight for node in taking)
     if not observed.nodes or not total:
         return None
     return round(100 * sum(node.weight for node in taking if node.address in mine) / total)
 
 
+def _users(observed: Observed, rollout: Rollout) -> list[NodeFacts]:
+    return [node.facts for node in observed.nodes.values() if node.facts.port != rollout.test_port]
+
+
 def _modes(observed: Observed, rollout: Rollout, colour: Colour) -> str:
     mine = {slot.node_address for slot in rollout.slots.get(colour, ())}
-    modes = {node.facts.mode.value for node in observed.nodes.values() if node.facts.address in mine}
+    modes = {node.mode.value for node in _users(observed, rollout) if node.address in mine}
     return modes.pop() if len(modes) == 1 else "mixed" if modes else ""
 
 

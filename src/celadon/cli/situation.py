@@ -120,7 +120,7 @@ def _live(
     if isinstance(balancer, CeladonError):
         return None
     wanted = connected.wanted
-    configs = [config for config in balancer.configs if not wanted.ports or config.port in wanted.ports]
+    configs = [config for config in balancer.configs if wanted.serves(config.port)]
     nodes: dict[Colour, list[NodeFacts]] = {}
     for colour, slots in wanted.slots.items():
         addresses = {slot.node_address for slot in slots}

@@ -35,7 +35,7 @@ green = {green}
 {hosts}
 [balancer]
 nodebalancer = "{balancer}"
-
+{test_port}
 [verify]
 path = "/"
 rate = 20
@@ -136,7 +136,7 @@ class Stage:
             limit=16 * 1024 * 1024,
         )
 
-    async def celadon(self, *words: str, cwd: Path | None = None, within: float = 180.0) -> Ran:
+    async def celadon(self, *words: str, cwd: Path | None = None, within: float = 400.0) -> Ran:
         """Run a `celadon` command to its end."""
         return await ended(await self.start(*words, cwd=cwd), f"celadon {' '.join(words)}", within)
 
@@ -189,6 +189,7 @@ class Stage:
             hosts=ports,
             blue_port=estate.blue_port,
             balancer=estate.balancer,
+            test_port=f"test_port = {estate.test_port}\n" if estate.test_port is not None else "",
             more=self._more_config,
             health=self._health,
         )

@@ -106,6 +106,7 @@ class Balancer(msgspec.Struct, frozen=True, kw_only=True):
         None
     )
     add_nodes: Annotated[bool, Flag(), "whether missing nodes are made, in mode reject"] = True
+    test_port: Annotated[int | None, PORT, "a firewalled port of it, where testers see the candidate first"] = None
 
 
 class Rollout(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,7 +131,9 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
 
 class Test(msgspec.Struct, frozen=True, kw_only=True):
     name: Annotated[str, NAME, "what reports call it"]
-    command: Annotated[tuple[str, ...], ARGV, "run on this machine; CANDIDATE_URL leads to a slot"]
+    command: Annotated[
+        tuple[str, ...], ARGV, "run on this machine; CANDIDATE_URL leads to a slot, TEST_URL to the test port"
+    ]
     timeout: Annotated[timedelta, Duration("1s", "2h"), "then it counts as failed"] = timedelta(minutes=5)
 
 
@@ -181,7 +184,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     secrets: Annotated[Secrets | None, Table(Secrets), "where secrets come from, after .celadon/secrets"] = None
     registry: Annotated[Registry | None, Table(Registry), "who may pull a private image"] = None
     ssh: Annotated[Ssh, Table(Ssh), "how hosts are reached"] = Ssh()
-    balancer: Annotated[Balancer, Table(Balancer, later=["test_port"]), "the NodeBalancer"] = Balancer()
+    balancer: Annotated[Balancer, Table(Balancer), "the NodeBalancer"] = Balancer()
     rollout: Annotated[Rollout, Table(Rollout, later=["steps", "approve"]), "how a release gets the traffic"] = (
         Rollout()
     )

@@ -24,6 +24,7 @@ def complete(config: Config, at: At) -> Config:
         _tags_differ,
         _nodebalancer_named,
         _one_owner_of_nodes,
+        _test_port_is_no_users,
         _tests_named_once,
         _deadline_fits,
     ):
@@ -36,7 +37,13 @@ def complete(config: Config, at: At) -> Config:
 def with_terraform(config: Config, output: TerraformOutput, at: At) -> Config:
     """The config with hosts and NodeBalancer from Terraform. What the file itself says about them stays."""
     nodebalancer = config.balancer.nodebalancer
-    balancer = replace(config.balancer, nodebalancer=output.nodebalancer if nodebalancer is None else nodebalancer)
+    test = output.configs.test if output.configs is not None else None
+    made = test.port if test is not None and test.port not in (config.balancer.ports or ()) else None
+    balancer = replace(
+        config.balancer,
+        nodebalancer=output.nodebalancer if nodebalancer is None else nodebalancer,
+        test_port=made if config.balancer.test_port is None else config.balancer.test_port,
+    )
     home = config.hosts.home or output.blue[0].name
     hosts = replace(config.hosts, blue=output.blue, green=output.green, home=home)
     filled = replace(config, hosts=hosts, balancer=balancer)
@@ -151,6 +158,13 @@ def _one_owner_of_nodes(config: Config, at: At) -> None:
     if config.hosts.terraform is not None and "balancer.add_nodes" in at.written and config.balancer.add_nodes:
         hint = "remove it: a node that Celadon adds is drift in Terraform's next plan"
         raise at.child("balancer").child("add_nodes").refuse("hosts.terraform is set, so Terraform owns nodes", hint)
+
+
+def _test_port_is_no_users(config: Config, at: At) -> None:
+    port = config.balancer.test_port
+    if port is not None and port in (config.balancer.ports or ()):
+        hint = "a test port is one that no user comes through: give it a port of its own"
+        raise at.child("balancer").child("test_port").refuse(f"{port} is also in balancer.ports", hint)
 
 
 def _each_host_once(hosts: tuple[Host, ...], at: At) -> None:

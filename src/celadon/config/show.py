@@ -19,6 +19,7 @@ DERIVED = {  # defaults that follow from another key
     "hosts.green": "hosts.terraform",
     "balancer.nodebalancer": "hosts.terraform",
     "balancer.add_nodes": "hosts.terraform",
+    "balancer.test_port": "hosts.terraform",
 }
 
 

@@ -1,8 +1,8 @@
 """The rollout, as one pure function: decide(observed, intent, now) -> Act | Look | Wait | Finish | Halt.
 
 Rule 1: everything that chooses the next action lives here and in the modules that it names: `traffic` moves it,
-`judge` says whether the candidate is good enough, `going_back` and `retiring` hold the rules of their phases,
-`attempts` keeps from trying again too soon.
+`judge` says whether the candidate is good enough, `testers`, `going_back` and `retiring` hold the rules of their
+phases, `attempts` keeps from trying again too soon.
 Rule 2: none of them can act. They import values only, so they cannot even try.
 
 Read RULES first: it is the rollout, top to bottom. The first rule with an opinion wins.
@@ -44,6 +44,7 @@ from celadon.core.retiring import (
 )
 from celadon.core.scene import Goal, Observed, Scene
 from celadon.core.strategy import FULL_WEIGHT, Approve, RunTest, SetWeight
+from celadon.core.testers import close_test_port, open_test_port, shut
 
 
 def decide(observed: Observed, intent: Intent, now: Instant) -> Decision:
@@ -258,12 +259,14 @@ RULES: tuple[Callable[[Scene], Decision | None], ...] = (
     protect_users,
     stop_when_stuck,
     restore_stable,
+    close_test_port,
     run_before_prepare,
     hold_when_paused,
     prepare,
     start_missing,
     await_healthy,
     warm_up,
+    open_test_port,
     take_step,
     commit,
     after_commit,
@@ -281,18 +284,21 @@ RULES: tuple[Callable[[Scene], Decision | None], ...] = (
 
 
 def shift(scene: Scene) -> Decision | None:
-    """One candidate node at weight 1 until the serving config calls it UP, then all, then stable goes out."""
+    """One candidate node at weight 1 until the serving config calls it UP, then all, then stable goes out.
+
+    With a test port the balancer has called all of them UP already: no first one goes ahead.
+    """
     nodes = scene.candidate_nodes
     if not scene.has_traffic and (decision := run_hook(scene, "before_shift")) is not None:
         return decision
     first = scene.rollout.candidate_slots[0].node_address
     pilots = [node for node in nodes if node.facts.address == first]
-    if not all(scene.up(node) for node in pilots):
+    if not scene.rollout.tested_first and not all(scene.up(node) for node in pilots):
         one = {node.facts.id: scene.journal.asked.get(node.facts.id) or Target(Mode.ACCEPT, 1) for node in pilots}
         return traffic.move(scene, one) or traffic.await_up(scene, pilots)
     full = {node.facts.id: Target(Mode.ACCEPT, FULL_WEIGHT) for node in nodes}
     out = {node.facts.id: traffic.OFF for node in scene.stable_nodes}
-    return traffic.move(scene, full | out) or traffic.await_up(scene, nodes)
+    return traffic.move(scene, full | out) or traffic.await_up(scene, nodes) or shut(scene)
 
 
 def run_test(scene: Scene, name: str) -> Decision | None:

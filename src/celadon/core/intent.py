@@ -76,7 +76,7 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     stable: Release | None  # None: a first deploy, or a stable that Celadon did not start
     stable_colour: Colour | None  # None: a first deploy
     slots: dict[Colour, tuple[Slot, ...]]
-    ports: tuple[int, ...]  # the balancer's, all of them
+    ports: tuple[int, ...]  # the balancer's that users come through, all of them
     balancer: str
     steps: tuple[Step, ...]
     timing: Timing
@@ -94,11 +94,18 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     opened_by: str = ""
     opened_utc: Utc = 0.0
     celadon: str = ""  # the version that opened it
+    test_port: int | None = None  # the balancer's too: testers come through it, and no user
+    test_url: str = ""  # where it leads, for the tests
 
     @property
     def unmanaged(self) -> bool:
         """A stable that Celadon did not start: a way back during the bake, never stopped by us."""
         return self.stable is None and self.stable_colour is not None
+
+    @property
+    def tested_first(self) -> bool:
+        """The candidate is on the test port before users are moved: not on the way back to a kept release."""
+        return self.test_port is not None and self.kind == "deploy"
 
     @property
     def candidate_slots(self) -> tuple[Slot, ...]:

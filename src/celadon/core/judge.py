@@ -6,7 +6,7 @@ known, are reported and change nothing.
 
 from celadon.core.action import Look
 from celadon.core.journal import Returning
-from celadon.core.observed import SlotSight
+from celadon.core.observed import Mode, SlotSight
 from celadon.core.release import Slot
 from celadon.core.scene import Goal, Scene
 
@@ -64,20 +64,26 @@ def _action_failed(scene: Scene) -> str | None:
 def _nodes_wrong(scene: Scene) -> str | None:
     """A node missing or doubled, or one that was raised and never came UP."""
     seen: set[tuple[int, str]] = set()
-    for node in scene.candidate_nodes + scene.stable_nodes:
+    testing = scene.rollout.tested_first and not scene.has_traffic  # later the test port is no gate any more
+    testers, ports = scene.candidate_test_nodes if testing else [], set(scene.rollout.ports)
+    if testing and scene.rollout.test_port is not None:
+        ports.add(scene.rollout.test_port)
+    for node in scene.candidate_nodes + scene.stable_nodes + testers:
         key = (node.facts.port, node.facts.address)
         if key in seen:
             return f"port {key[0]} has two nodes for {key[1]}"
         seen.add(key)
     for slot in scene.rollout.candidate_slots:
         address = slot.node_address
-        for port in scene.rollout.ports:
+        for port in sorted(ports):
             if (port, address) not in seen:
                 return f"port {port} lost its node for {slot.key} ({address})"
-    for node in scene.candidate_nodes:
+    for node in scene.candidate_nodes + testers:
         asked_at = scene.journal.asked_at.get(node.facts.id)
         late = scene.overdue(asked_at, scene.timing.up_within)
-        if late and node.facts.id in scene.journal.raised and not scene.up(node):
+        asked = scene.asked(node)
+        wanted = node in scene.candidate_nodes or (asked is not None and asked.mode is Mode.ACCEPT)
+        if late and wanted and node.facts.id in scene.journal.raised and not scene.up(node):
             return f"the balancer did not call {node.facts.label} UP on port {node.facts.port} in time"
     return None
 
@@ -119,7 +125,8 @@ def _lost(scene: Scene, slot: Slot) -> Returning | Look | None:
     if scene.lost_for(slot) < scene.timing.lost:
         return None
     gone = Returning(reason=f"{slot.host} does not answer")
-    nodes = [node for node in scene.nodes_at(slot) if node.facts.id in scene.journal.raised]
+    nodes = [n for n in scene.candidate_nodes if n.facts.address == slot.node_address]
+    nodes = [node for node in nodes if node.facts.id in scene.journal.raised]
     if not nodes:
         return gone if scene.goal is Goal.FORWARD else None
     stale = tuple(n.facts.id for n in nodes if scene.now - n.read_at > scene.timing.lost)

@@ -61,12 +61,13 @@ def open_rollout(wanted: Wanted, release: Release, options: Options, scout: Scou
     _one_home(wanted, scout)
     configs = _configs(wanted, scout.balancer)
     nodes = _by_colour(wanted, configs)
-    _no_strangers(wanted, configs)
-    _once_each(configs)
+    every = [*configs, *(_test_config(wanted, scout.balancer) if options.gates else ())]
+    _no_strangers(wanted, every)
+    _once_each(every)
     now_live = live(nodes, scout.intent, scout.journal)
     _known_live(now_live, options)
     candidate_colour = now_live.colour.other if now_live.colour is not None else Colour.BLUE
-    add = _missing(wanted, configs)
+    add = _missing(wanted, every)
     _idle(candidate_colour, nodes)
     warnings = _hosts(wanted, scout, candidate_colour, now_live)
     stable = _stable(wanted, scout, now_live)
@@ -83,7 +84,7 @@ def open_rollout(wanted: Wanted, release: Release, options: Options, scout: Scou
         ports=tuple(config.port for config in configs),
         balancer=scout.balancer.label,
         steps=blue_green(tuple(test.name for test in wanted.tests), hold=options.hold),
-        timing=timing_on(wanted.timing, configs),
+        timing=timing_on(wanted.timing, every),
         health=wanted.health,
         verify=wanted.verify,
         tests=wanted.tests,
@@ -96,13 +97,15 @@ def open_rollout(wanted: Wanted, release: Release, options: Options, scout: Scou
         floor=floor,
         baseline=baseline,
         opened_utc=scout.utc,
+        test_port=wanted.test_port,
+        test_url=wanted.test_url,
     )
     return Opening(rollout=rollout, add=add, warnings=tuple(warnings), live=now_live)
 
 
 def live_release(wanted: Wanted, scout: Scout) -> Release | None:
     """What serves, as far as the balancer and the hosts tell; None: nothing, or nothing that is known."""
-    configs = [config for config in scout.balancer.configs if not wanted.ports or config.port in wanted.ports]
+    configs = [config for config in scout.balancer.configs if wanted.serves(config.port)]
     nodes = _by_colour(wanted, configs)
     return _stable(wanted, scout, live(nodes, scout.intent, scout.journal))
 
@@ -144,7 +147,7 @@ def _one_home(wanted: Wanted, scout: Scout) -> None:
 
 def _configs(wanted: Wanted, balancer: BalancerFacts) -> list[ConfigFacts]:
     """All ports: switching one of two would split users between releases."""
-    have = {config.port: config for config in balancer.configs}
+    have = {config.port: config for config in balancer.configs if config.port != wanted.test_port}
     if not have:
         raise Refused(f"{balancer.label} has no port configured", hint="linode-cli nodebalancers config-create")
     ports = wanted.ports or tuple(sorted(have))
@@ -162,6 +165,24 @@ def _configs(wanted: Wanted, balancer: BalancerFacts) -> list[ConfigFacts]:
             hint=f"lower verify.rate, or: linode-cli nodebalancers update {balancer.id} --client_conn_throttle 0",
         )
     return configs
+
+
+def _test_config(wanted: Wanted, balancer: BalancerFacts) -> tuple[ConfigFacts, ...]:
+    """The test port's config is somebody's decision, as a firewall must stand before it: none is made here."""
+    if wanted.test_port is None:
+        return ()
+    for config in balancer.configs:
+        if config.port == wanted.test_port:
+            _fit(balancer, config)
+            return (config,)
+    path = wanted.health.probe.path
+    raise Refused(
+        f"{balancer.label} has no config for the test port {wanted.test_port}",
+        details=("Celadon makes none: only your testers may reach it, so a firewall comes first",),
+        hint=f"linode-cli nodebalancers config-create {balancer.id} --port {wanted.test_port} --protocol http "
+        f"--check http --check_path {path} --check_passive false --stickiness none   "
+        "(Celadon's Terraform module: test_port and tester_cidrs)",
+    )
 
 
 def _fit(balancer: BalancerFacts, config: ConfigFacts) -> None:
@@ -224,7 +245,8 @@ def _missing(wanted: Wanted, configs: Sequence[ConfigFacts]) -> tuple[NodeToAdd,
         if slot.node_address not in {node.address for node in config.nodes}
     )
     if add and not wanted.add_nodes:
-        found = ", ".join(node.address for node in configs[0].nodes) or "none"
+        here = next(config for config in configs if config.port == add[0].port)
+        found = ", ".join(node.address for node in here.nodes) or "none"
         raise Refused(
             f"{wanted.balancer} port {add[0].port}: no node for {add[0].label} ({add[0].address})",
             details=(f"found: {found}", "hosts.terraform is set, so Terraform owns nodes and none was added"),

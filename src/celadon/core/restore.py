@@ -75,11 +75,12 @@ def open_return(wanted: Wanted, keep: Colour, scout: Scout) -> Rollout:
         floor={config.port: _floor(config, kept) for config in configs},
         baseline={node.id: node.weight if node.weight > 1 else FULL_WEIGHT for node in kept},
         opened_utc=scout.utc,
+        test_port=wanted.test_port,
     )
 
 
 def _configs(wanted: Wanted, scout: Scout) -> list[ConfigFacts]:
-    found = [config for config in scout.balancer.configs if not wanted.ports or config.port in wanted.ports]
+    found = [config for config in scout.balancer.configs if wanted.serves(config.port)]
     if not found:
         raise Refused(f"{scout.balancer.label} has none of the app's ports", hint="celadon check")
     return sorted(found, key=lambda config: config.port)

@@ -52,7 +52,8 @@ def prune(scene: Scene) -> Decision | None:
 
 def look_a_last_time(scene: Scene) -> Decision | None:
     """What is said at the end is said of fresh answers: draining took a while, and others can change a balancer."""
-    old = [node for node in scene.candidate_nodes + scene.stable_nodes if not scene.fresh(node)]
+    nodes = scene.candidate_nodes + scene.stable_nodes + scene.test_nodes
+    old = [node for node in nodes if not scene.fresh(node)]
     return Look(tuple(node.facts.id for node in old[:LOOKS_AT_ONCE]), "who serves at the end?") if old else None
 
 
@@ -99,7 +100,8 @@ def _may_stop(scene: Scene, slot: Slot) -> Decision | None:
         return traffic.settle(scene, on) or Wait(None, f"{slot.key} is not out of the balancer")
     known = scene.journal.raised | scene.rollout.baseline.keys()
     # Where somebody deleted its node, nobody knows what it carried.
-    touched = any(node.facts.id in known for node in nodes) or len(nodes) < len(scene.rollout.ports)
+    ports = len(scene.rollout.ports) + (scene.rollout.test_port is not None)
+    touched = any(node.facts.id in known for node in nodes) or len(nodes) < ports
     if not scene.reachable(slot):
         return _abandon(scene, slot, _drain_until(scene, nodes))
     return _drained(scene, slot, nodes, had_traffic=touched)

@@ -44,6 +44,7 @@ class Scene:
         "observed",
         "rollout",
         "stable_nodes",
+        "test_nodes",
         "timing",
         "warm_slots",
     )
@@ -59,10 +60,13 @@ class Scene:
         stable = {slot.node_address for slot in self.rollout.stable_slots}
         self.candidate_nodes: list[NodeSight] = []
         self.stable_nodes: list[NodeSight] = []
+        self.test_nodes: list[NodeSight] = []  # both colours' on the test port: of no user's concern
         self._at: dict[str, list[NodeSight]] = {}
         for node in observed.nodes.values():
             address = node.facts.address
-            if address in candidate:
+            if node.facts.port == self.rollout.test_port:
+                self.test_nodes.append(node)
+            elif address in candidate:
                 self.candidate_nodes.append(node)
             elif address in stable:
                 self.stable_nodes.append(node)
@@ -104,9 +108,10 @@ class Scene:
         """Gets no traffic for certain: asked, seen and settled as reject; or never anything else in this rollout."""
         if node.facts.mode is not Mode.REJECT:
             return False
-        if node.facts.id not in self.journal.raised and node.facts.id not in self.rollout.baseline:
-            return True
         asked = self.asked(node)  # None: somebody else took it out, before this rollout asked anything of it
+        found_open = node.facts.port == self.rollout.test_port and asked is not None
+        if node.facts.id not in self.journal.raised and node.facts.id not in self.rollout.baseline and not found_open:
+            return True
         return (asked is None or asked.mode is Mode.REJECT) and self.settled(node)
 
     def overdue(self, since: Instant | None, allowed: float) -> bool:
@@ -137,7 +142,13 @@ class Scene:
         return self.now - host.lost_since
 
     def nodes_at(self, slot: Slot) -> list[NodeSight]:
+        """On every port, the test port too: whatever may send a request there."""
         return self._at.get(slot.node_address, [])
+
+    @property
+    def candidate_test_nodes(self) -> list[NodeSight]:
+        addresses = {slot.node_address for slot in self.rollout.candidate_slots}
+        return [node for node in self.test_nodes if node.facts.address in addresses]
 
     # -- the rollout ---------------------------------------------------------------------------
 

@@ -68,8 +68,10 @@ def floor(scene: Scene, port: int) -> int:
     """The fewest serving nodes this port may have: at least one, and as many as when the rollout opened.
 
     Going back lowers it to what stable can still give once its nodes have had their time to come UP: capacity
-    that died with a machine must not keep a bad candidate in front of users.
+    that died with a machine must not keep a bad candidate in front of users. On the test port there are no users.
     """
+    if port == scene.rollout.test_port:
+        return 0
     if scene.goal is Goal.BACK and scene.rollout.stable_colour is None:
         return 0  # a first deploy that failed: there is nothing to go back to
     opened = scene.rollout.floor.get(port, 1)

@@ -11,7 +11,7 @@ from celadon.core.release import Colour, Slot
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     app: str
     slots: dict[Colour, tuple[Slot, ...]]
-    ports: tuple[int, ...]  # empty: all that the balancer has
+    ports: tuple[int, ...]  # empty: all that the balancer has, but for the test port
     balancer: str
     timing: Timing
     health: Health
@@ -24,6 +24,12 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     home: str = ""
     settings_hash: str = ""
     config: bytes = b""
+    test_port: int | None = None
+    test_url: str = ""  # where the test port leads
+
+    def serves(self, port: int) -> bool:
+        """Whether users come through this port of the balancer."""
+        return port != self.test_port and (not self.ports or port in self.ports)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,4 +38,5 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     hold: bool = False
     until_commit: bool = False
     repair: bool = False
+    gates: bool = True  # going back to a kept release passes none
     plan_id: str = ""  # refuse if the world has changed since that plan

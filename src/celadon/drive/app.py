@@ -228,7 +228,7 @@ class App:
         try:
             scout = await self.scout()
             plain = msgspec.structs.replace(self.wanted, tests=())  # going back passes no gate
-            opening = open_rollout(plain, release, Options(), scout)
+            opening = open_rollout(plain, release, Options(gates=False), scout)
             if opening.rollout.stable is not None and opening.rollout.stable.id == release.id:
                 return self._already_live(opening)
             rollout = msgspec.structs.replace(opening.rollout, kind="rollback")

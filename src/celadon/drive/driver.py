@@ -166,7 +166,8 @@ class Driver:
         """The action stays in flight until its host was looked at again: the next choice rests on what it did."""
         try:
             await self._performer.perform(action, because)
-            if isinstance(action, SetNode) and action.lowers and self._goal is Goal.FORWARD:
+            lowers = isinstance(action, SetNode) and action.lowers and action.port != self.rollout.test_port
+            if lowers and self._goal is Goal.FORWARD:
                 self._account.stable_was_lowered(self._world.clock.now())
             if (host := host_of(action)) is not None:
                 await self._look_at(host)

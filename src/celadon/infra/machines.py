@@ -114,12 +114,10 @@ def way_out(machine: Machine, facts: Facts) -> str:
 
 def addresses_of(values: Mapping[str, Any]) -> frozenset[str]:
     """All IPv4 addresses an instance has: `ipv4`, the private one, and those in a VPC."""
-    found = {values.get("private_ip_address"), values.get("ip_address")}
     its = values.get("ipv4")
-    found |= {each for each in its if isinstance(each, str)} if isinstance(its, list) else set()
+    found = [values.get("private_ip_address"), values.get("ip_address"), *(its if isinstance(its, list) else ())]
     for interface in _dicts(values.get("interface")):
-        for part in _dicts(interface.get("ipv4")):
-            found.add(part.get("vpc"))
+        found += [part.get("vpc") for part in _dicts(interface.get("ipv4"))]
     return frozenset(each for each in found if isinstance(each, str) and each)
 
 

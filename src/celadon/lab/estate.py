@@ -24,6 +24,7 @@ class Estate(msgspec.Struct, frozen=True, kw_only=True):
     blue_port: int = 5000
     green_port: int = 5000
     ports: tuple[int, ...] = (80,)
+    test_port: int | None = None  # testers', beside the users'
     health_path: str = "/"
     check_interval: int = 2
     check_timeout: int = 1
@@ -47,7 +48,7 @@ async def furnish(lab: LabFacts, estate: Estate) -> Furnished:
         instances = await asyncio.gather(*(_instance(api, lab, estate, label) for label in labels))
         by_label = {instance["label"]: instance for instance in instances}
         balancer = await _balancer(api, estate)
-        for port in estate.ports:
+        for port in (*estate.ports, *((estate.test_port,) if estate.test_port is not None else ())):
             await _config(api, balancer["id"], port, estate, by_label)
         await _until_running(api, [instance["id"] for instance in instances])
         machines = {

@@ -176,17 +176,18 @@ def _balancer(connected: Connected, situation: Situation) -> list[Finding]:
     if isinstance(facts, CeladonError):
         return [_refused("balancer", facts)]
     wanted = connected.wanted
-    configs = [config for config in facts.configs if not wanted.ports or config.port in wanted.ports]
+    configs = [config for config in facts.configs if wanted.serves(config.port)]
+    testers = [config for config in facts.configs if config.port == wanted.test_port]
     ports = ", ".join(str(config.port) for config in configs) or "none"
     found = [Finding("balancer", "ok", f"{facts.label} ({facts.address}), ports {ports}")]
-    return found + [_nodes(connected, facts, config) for config in configs]
+    return found + [_nodes(connected, facts, config) for config in (*configs, *testers)]
 
 
 def _nodes(connected: Connected, facts: BalancerFacts, config: ConfigFacts) -> Finding:
     slots = [slot for its in connected.wanted.slots.values() for slot in its]
     have = {node.address for node in config.nodes}
     missing = [slot.node_address for slot in slots if slot.node_address not in have]
-    name = f"port {config.port}"
+    name = f"port {config.port}" if connected.wanted.serves(config.port) else f"test port {config.port}"
     if not missing:
         return Finding(name, "ok", f"{many(len(slots), 'node')}, {config.protocol}, check {config.check}")
     text = f"no node for {', '.join(missing)}"
@@ -234,7 +235,8 @@ async def _opening(connected: Connected, version: str | None, release: Release) 
     scout = await tried(connected.app.scout())
     if isinstance(scout, CeladonError):
         return [*found, _refused("rollout", scout)]
-    ports = connected.wanted.ports or tuple(config.port for config in scout.balancer.configs)
+    served = tuple(config.port for config in scout.balancer.configs if connected.wanted.serves(config.port))
+    ports = connected.wanted.ports or served
     problems: dict[str, Finding] = {}
     for port in ports:
         wanted = msgspec.structs.replace(connected.wanted, ports=(port,))

@@ -78,6 +78,7 @@ def estate_of(config: Config) -> Estate:
         blue_port=config.slot_port(Colour.BLUE),
         green_port=config.slot_port(Colour.GREEN),
         ports=config.balancer.ports or (80,),
+        test_port=config.balancer.test_port,
         health_path=config.health.path,
     )
 

@@ -196,7 +196,7 @@ variable "tls_private_key" {
 variable "test_port" {
   type        = number
   default     = null
-  description = "A second port of the NodeBalancer, only for `tester_cidrs`: what stands behind it is seen there before users see it. Name the serving ports in `balancer.ports` of celadon.toml then."
+  description = "A second port of the NodeBalancer, only for `tester_cidrs`: what stands behind it is seen there before users see it. celadon.toml takes it from here; `balancer.test_port` there is for a NodeBalancer of another make."
 
   validation {
     condition     = var.test_port == null ? true : var.test_port >= 1 && var.test_port <= 65535 && floor(var.test_port) == var.test_port && !contains([80, 443], var.test_port)
