@@ -38,12 +38,9 @@ FREE_TEXT = {
     "tests.name",  # words for people, shown with every control character made harmless
     "env.clear.APP_ENV",
     "secrets.command",
-    "tests.name",
     "tests.command",
     "hooks.after_finish.command",
     "verify.contains",
-    "registry.username",
-    "health.path",
 }
 REFERENCE = tomllib.loads(example())
 
