@@ -53,7 +53,18 @@ async def test_an_answer_is_of_the_type_that_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", [b'{"ok":"text"}', b'{"ok":[1,"2"]}', b"{", b"", b"[]", b'{"error":{"kind":1}}', b"{}"]
+    "reply",
+    [
+        b'{"ok":' + b"[" * 100_000,
+        b'{"ok":"\xff"}',
+        b'{"ok":"text"}',
+        b'{"ok":[1,"2"]}',
+        b"{",
+        b"",
+        b"[]",
+        b'{"error":{"kind":1}}',
+        b"{}",
+    ],
 )
 async def test_an_answer_of_another_shape_makes_no_sense(reply: bytes) -> None:
     async with linked(wire.frame(wire.REPLY, 1, reply)) as link:
@@ -75,6 +86,11 @@ async def test_an_effect_with_a_senseless_answer_may_have_been_done() -> None:
         wire.HEADER.pack(wire.CHUNK, 1, wire.MAX_CHUNK + 2),
         wire.frame(wire.REQUEST, 1, b"{}"),
         wire.frame(wire.CHUNK, 1, b""),
+        wire.frame(wire.CHUNK, 1, b"\x01"),  # no data: would be kept, and cost no credit
+        wire.frame(wire.CHUNK, 1, b"\x01data"),  # this operation writes nothing
+        wire.frame(wire.PONG, 0),
+        wire.frame(wire.REPLY, 2, b"{}"),
+        wire.frame(wire.CREDIT, 1, (wire.WINDOW + 1).to_bytes(4, "big")),
     ],
 )
 async def test_what_is_not_the_agents_language_ends_the_link(frame: bytes) -> None:

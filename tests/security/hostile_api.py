@@ -91,7 +91,7 @@ async def hostile_api() -> AsyncIterator[HostileApi]:
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, OSError):
+        try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
                 given = next((line for line in head if line.lower().startswith("authorization:")), "")
@@ -103,7 +103,14 @@ async def hostile_api() -> AsyncIterator[HostileApi]:
                     await say(writer)
                     break
                 await state.honest(target)(writer)
-        writer.close()
+            writer.close()
+        except (asyncio.IncompleteReadError, OSError):
+            writer.close()
+        finally:
+            if not writer.is_closing():
+                writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.ensure_future(serve(reader, writer))

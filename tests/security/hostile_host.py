@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+import msgspec
 
 from celadon.adapters.known_hosts import key_line
 from celadon.agent import wire
+from celadon.core.observed import HostFacts, SlotFacts
 
 GREETING = {"protocol": wire.PROTOCOL, "python": "3.11.2", "hostname": "h", "euid": 0}
 AT_HOME: dict[str, Any] = {"state": "here", "seat": {}, "told": None, "arriving": None, "fence": 0, "last_rollout": 0}
@@ -137,12 +139,15 @@ class HostileHost:
 
 
 def looked(args: dict[str, Any], **slot: Any) -> dict[str, Any]:
-    """Facts of a host with nothing on it; `slot`: said of every slot."""
+    """Facts of a host with nothing on it, as an honest agent answers them; `slot`: said of every slot."""
     keys = [f"{each['slot']['host']}:{each['slot']['port']}" for each in args["slots"]]
-    slots = [{"key": key, "open": 0, "opened": 0, **slot} for key in keys]
-    return {
-        "boot_id": "b", "utc": 1.8e9, "disk_free": 1 << 40, "fence": 0, "settings": [], "artifacts": [], "slots": slots,
-    }  # fmt: skip
+    facts: dict[str, Any] = msgspec.to_builtins(
+        HostFacts(name="", boot_id="b", utc=1.8e9, disk_free=1 << 40, fence=0, slots=())
+    )
+    empty = msgspec.to_builtins(SlotFacts(key="", open=0, opened=0))
+    facts["slots"] = [{**empty, "key": key, **slot} for key in keys]
+    del facts["name"]
+    return facts
 
 
 class _Open(asyncssh.SSHServer):

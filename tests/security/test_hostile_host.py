@@ -34,6 +34,19 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
         yield found
 
 
+async def test_an_honest_one_is_believed(stage: Scene) -> None:
+    """Else every refusal below would say nothing."""
+    stage.reset()
+    told = await stage.deployer.run("status", "--json")
+    stage.unharmed(told, "honest")
+    assert told.exit == 0
+    assert told.end["unseen"] == {}
+    assert told.end["live_colour"] == "blue"
+    stage.host.answers = {"look": _look(replica=RUNS), "logs": _lines(['[1.0,"a line"]'])}
+    told = await stage.deployer.run("logs", "--colour", "blue")
+    assert (told.exit, told.out) == (0, "1970-01-01T00:00:01.000+00:00  a line\n")
+
+
 # -- the session: no agent at all, or one that floods -------------------------------------------------
 
 

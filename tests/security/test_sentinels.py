@@ -111,6 +111,19 @@ def holding(folder: Path, needles: list[str]) -> dict[str, str]:
     return found
 
 
+def test_the_sampler_sees_what_is_on_a_command_line() -> None:
+    """Else its silence would say nothing. The process lives for a few samples only."""
+
+    async def scene() -> None:
+        needle = f"s3ntinel-{secrets.token_hex(8)}"
+        async with sampling([needle]) as seen:
+            shown = await asyncio.create_subprocess_exec(sys.executable, "-c", "import time; time.sleep(0.2)", needle)
+            assert await asyncio.wait_for(shown.wait(), 60) == 0
+        assert len(seen[0].found) == 1
+
+    play(scene)
+
+
 def test_sentinel_secrets_are_nowhere(tmp_path: Path) -> None:
     async def scene() -> None:
         async with SecretStage(tmp_path / "stage") as stage:
@@ -193,9 +206,9 @@ def _ours(root: Path) -> list[tuple[Path, int]]:
 
 
 def _is_the_applications(parts: tuple[str, ...]) -> bool:
-    """`APP/environments/KEY…` is made by uv, `APP/releases/ID/source…` holds the archive's files."""
+    """`APP/environments/KEY…` is made by uv, `APP/releases/ID/app…` holds the archive's files."""
     inside = len(parts) > 3 or not "".join(parts[-1:]).endswith(".lock")
-    return (parts[1:2] == ("environments",) and len(parts) > 2 and inside) or parts[3:4] == ("source",)
+    return (parts[1:2] == ("environments",) and len(parts) > 2 and inside) or parts[3:4] == ("app",)
 
 
 def _search_crash_report(stage: SecretStage) -> None:
