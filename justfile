@@ -2,11 +2,15 @@
 
 # the fast tests: core, simulation, config, command line
 test *ARGS:
-    .venv/bin/pytest -n 3 -m "not slow" {{ARGS}}
+    .venv/bin/pytest -n 2 -m "not slow and not nightly" {{ARGS}}
 
 # everything, as CI runs it (servers, SSH, Docker where they are)
 all:
-    .venv/bin/pytest -n 3
+    .venv/bin/pytest -n 2
+
+# what the gate cannot pay for: a share of the torture
+nightly:
+    .venv/bin/pytest -n 2 -m nightly
 
 # what a machine can say about the code
 check:

@@ -128,7 +128,7 @@ def test_readme_begins_with_the_two_commands() -> None:
     demo, tests = [block.text.strip() for block in blocks(ROOT / "README.md", "sh")][:2]
     setup = "python3 -m venv .venv && .venv/bin/pip install -q"
     assert demo == f"{setup} . && .venv/bin/celadon demo"
-    assert tests == f"{setup} -e '.[dev]' && .venv/bin/pytest -n 3"
+    assert tests == f"{setup} -e '.[dev]' && .venv/bin/pytest -n 2"
 
 
 def test_every_decision_is_in_the_index() -> None:

@@ -66,7 +66,13 @@ def test_a_frozen_deployer_wakes_up_too_late(tmp_path: Path) -> None:
     play(scene)
 
 
-@pytest.mark.parametrize(("number", "more"), [(signal.SIGINT, {}), (signal.SIGTERM, TEST_PORT)], ids=["int", "term"])
+@pytest.mark.parametrize(
+    ("number", "more"),
+    [
+        pytest.param(signal.SIGINT, {}, marks=pytest.mark.nightly, id="int"),
+        pytest.param(signal.SIGTERM, TEST_PORT, id="term"),
+    ],
+)
 def test_ctrl_c_leaves_no_lock_and_the_same_command_goes_on(
     number: signal.Signals, more: dict[str, Any], tmp_path: Path
 ) -> None:

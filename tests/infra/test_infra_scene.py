@@ -16,6 +16,7 @@ from celadon.lab.load_process import LoadProcess
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a minute on a quiet machine
 
 
+@pytest.mark.nightly
 async def test_from_nothing_to_a_renewed_colour_under_load(tools: Tools, tmp_path: Path) -> None:
     async with scene(tools, tmp_path) as here:
         await initialised(here)

@@ -18,7 +18,7 @@ from celadon.adapters.linode_http import MOST_PAGES, PAGE_SIZE, RateLimited
 from celadon.core.errors import CeladonError, NoAnswer
 from celadon.core.secret import Secret
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.asyncio(loop_scope="module")]
 
 DEEP = b"[" * 200_000 + b"]" * 200_000
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -1,4 +1,4 @@
-"""A share of the torture that CI can pay for; `just torture` plays all of it. And the torture's own bookkeeping."""
+"""A share of the torture for a nightly run (`pytest -m nightly`); `just torture` plays all. And its own bookkeeping."""
 
 import asyncio
 from pathlib import Path
@@ -11,13 +11,12 @@ from tests.torture.catalogue import BENCHES, catalogue
 SHARES = 2  # of the lab's cases: as many stages as there are cores
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("kind", "number"), [*(("lab", number) for number in range(1, SHARES + 1)), ("server", 1)])
-def test_what_happened_did_no_harm(kind: str, number: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", range(1, SHARES + 1))
+def test_what_happened_did_no_harm(number: int, tmp_path: Path) -> None:
     """Each case on a stage that the one before it left as it should be."""
-    cases = [case for case in catalogue() if case.ci and case.kind == kind]
-    cases = share(cases, number, SHARES if kind == "lab" else 1)
+    cases = share([case for case in catalogue() if case.ci and case.kind == "lab"], number, SHARES)
     assert cases
 
     async def play() -> list[Outcome]:
