@@ -3,13 +3,13 @@
 What a deploy asks is in `linode.py`.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Self
 
 import msgspec
 
 from celadon.adapters.linode_http import LinodeHttp, NotFound
-from celadon.adapters.linode_wire import Id, Instance, NodeBalancer
+from celadon.adapters.linode_wire import Config, Id, Instance, Node, NodeBalancer
 from celadon.core.errors import Refused
 from celadon.core.secret import Secret
 
@@ -55,34 +55,9 @@ class TlsConfig(msgspec.Struct, frozen=True):
     ssl_fingerprint: str | None = None
 
 
-class WholeConfig(msgspec.Struct, frozen=True):
-    id: Id
-    port: int
-    protocol: str
-    check: str = "none"
-    check_path: str | None = None
-
-
-class NodeEntry(msgspec.Struct, frozen=True):
-    id: Id
-    config_id: Id
-    address: str
-    label: str = ""
-    mode: str = ""
-
-
 class Firewall(msgspec.Struct, frozen=True):
     id: Id
     label: str
-
-
-class Typed(msgspec.Struct, frozen=True):
-    """An instance with what it is made of."""
-
-    id: Id
-    label: str
-    type: str | None = None
-    region: str = ""
 
 
 class _Named(msgspec.Struct, frozen=True):
@@ -122,18 +97,14 @@ class LinodeAccount:
     async def instances(self) -> tuple[Instance, ...]:
         return await self._http.list("/v4/linode/instances", Instance)
 
-    async def typed(self, labels: Collection[str]) -> tuple[Typed, ...]:
-        found = await self._http.list("/v4/linode/instances", Typed)
-        return tuple(each for each in found if each.label in labels)
-
     async def balancers(self) -> tuple[NodeBalancer, ...]:
         return await self._http.list("/v4/nodebalancers", NodeBalancer)
 
-    async def configs(self, balancer_id: int) -> tuple[WholeConfig, ...]:
-        return await self._http.list(f"/v4/nodebalancers/{balancer_id}/configs", WholeConfig)
+    async def configs(self, balancer_id: int) -> tuple[Config, ...]:
+        return await self._http.list(f"/v4/nodebalancers/{balancer_id}/configs", Config)
 
-    async def nodes(self, balancer_id: int, config_id: int) -> tuple[NodeEntry, ...]:
-        return await self._http.list(f"/v4/nodebalancers/{balancer_id}/configs/{config_id}/nodes", NodeEntry)
+    async def nodes(self, balancer_id: int, config_id: int) -> tuple[Node, ...]:
+        return await self._http.list(f"/v4/nodebalancers/{balancer_id}/configs/{config_id}/nodes", Node)
 
     async def firewalls(self) -> tuple[Firewall, ...]:
         return await self._http.list("/v4/networking/firewalls", Firewall)

@@ -31,6 +31,7 @@ class Instance(msgspec.Struct, frozen=True):
     id: Id
     label: str
     status: str
+    type: str | None = None
     region: str = ""
     ipv4: tuple[ipaddress.IPv4Address, ...] = ()
     tags: tuple[str, ...] = ()

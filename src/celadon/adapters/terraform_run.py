@@ -66,7 +66,7 @@ class Terraform:
         """The plan's JSON. It may hold secrets in clear: never printed, never logged."""
         code, out, told = await self._run(["show", "-json", "-no-color", str(plan)], SHOW_WITHIN, lambda _: None)
         if code:
-            raise Refused(f"{self._name} show: {_first_error(told)}", where=self._folder.name)
+            raise Refused(f"{self._name} show: {first_error(told)}", where=self._folder.name)
         if out.stat().st_size > LARGEST:
             raise Refused(f"the plan is larger than {LARGEST // 1024**2} MiB", where=self._folder.name)
         return out.read_bytes()
@@ -153,7 +153,7 @@ class Terraform:
                 f"{self._name} {word} was stopped; what was begun is finished and in the state",
                 hint=f"go on: celadon infra apply · look: {command} plan",
             )
-        first = problems[0] if problems else Diagnostic(_first_error(told), "", "")
+        first = problems[0] if problems else Diagnostic(first_error(told), "", "")
         where = f"{first.address}: " if first.address else ""
         details = [line for problem in problems for line in _lines(problem)][:40]
         text = f"{self._name} {word}: {where}{first.summary}"
@@ -213,7 +213,7 @@ def _lines(problem: Diagnostic) -> list[str]:
     return [*where, *([] if problem.summary in problem.detail else [problem.summary]), *problem.detail.splitlines()]
 
 
-def _first_error(told: str) -> str:
+def first_error(told: str) -> str:
     """Terraform's own first line of an error; warnings about its config file come before it."""
     lines = [line.strip("│╷╵ ") for line in told.splitlines()]
     errors = [line for line in lines if line.startswith("Error")]

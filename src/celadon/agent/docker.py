@@ -99,7 +99,7 @@ class Docker:
         address = self._resolve(slot["address"])
         self._refuse_occupied(app, slot)
         if there is not None:
-            self._remove(there["Id"])
+            self.remove(there["Id"])
         self.create(name, self.recipe(app, placement, address))
 
     def stop(self, app: str, release_id: str, slot: Json, grace: float) -> int | None:
@@ -134,7 +134,7 @@ class Docker:
         old_images = set(artifacts)
         for container in self._labelled(app, host):
             if _labels(container)["celadon.release"] not in keep and not _occupies(container):
-                self._remove(container["Id"])
+                self.remove(container["Id"])
                 old_images.add(container["Config"]["Image"])
         # Asked for here: the Engine protects an image, not a name of it, and a replica starts by its name.
         with translated(app):
@@ -207,7 +207,7 @@ class Docker:
         try:
             self.engine.post(f"/containers/{container}/start", seconds=120.0)
         except EngineError as error:
-            self._remove(container)  # it never ran: kept, it would be taken for a replica that died
+            self.remove(container)  # it never ran: kept, it would be taken for a replica that died
             said = " ".join(error.message.split())[:300]
             if "already in use" in said or "already allocated" in said:
                 raise AgentError(REFUSED, f"{name}: its port is taken: {said}", "on the host: ss -ltnp") from error
@@ -225,10 +225,13 @@ class Docker:
             raise AgentError(UNAVAILABLE, f"{container}: Docker Engine: {error.message}") from error
         return found
 
-    def _remove(self, container: str) -> None:
-        """Not forced: the Engine itself refuses where it runs. Takes its anonymous volumes along: nobody else can."""
+    def remove(self, container: str, *, force: bool = False) -> None:
+        """Takes its anonymous volumes along: nobody else can. Not forced, the Engine itself refuses where it runs.
+
+        `force`: running or not; for what is ours alone, and never for a replica.
+        """
         try:
-            self.engine.delete(f"/containers/{container}", {"v": "1"})
+            self.engine.delete(f"/containers/{container}", {"v": "1", **({"force": "1"} if force else {})})
         except EngineError as error:
             going_already = error.status == 409 and "in progress" in error.message
             if error.status != 404 and not going_already:
@@ -241,15 +244,6 @@ class Docker:
         except EngineError as error:
             if error.status not in (404, 409):
                 raise AgentError(UNAVAILABLE, f"{container[:12]}: Docker Engine: {error.message}") from error
-
-    def remove_by_force(self, container: str) -> None:
-        """Running or not. For what is ours alone: never a replica."""
-        try:
-            self.engine.delete(f"/containers/{container}", {"force": "1", "v": "1"})
-        except EngineError as error:
-            going_already = error.status == 409 and "in progress" in error.message
-            if error.status != 404 and not going_already:
-                raise AgentError(UNAVAILABLE, f"{container}: Docker Engine: {error.message}") from error
 
     def _labelled(self, app: str, host: str, port: int | None = None) -> Iterator[Json]:
         labels = ["celadon.app=" + app, "celadon.host=" + host]

@@ -75,7 +75,7 @@ def ensure(app: str, source: Path, wanted: Recipe) -> Path:
             return directory
         shutil.rmtree(str(directory), ignore_errors=True)  # what a crash left
         try:
-            _build(directory, source, wanted)
+            build(directory, source, wanted)
             paths.write_atomically(directory / DONE, b"")
         except BaseException:
             shutil.rmtree(str(directory), ignore_errors=True)
@@ -87,11 +87,6 @@ def find(app: str, wanted: Recipe) -> Path | None:
     """The environment that is there already."""
     directory = paths.app_dir(app) / "environments" / wanted.key
     return directory if is_done(directory) else None
-
-
-def build(directory: Path, source: Path, wanted: Recipe) -> None:
-    """One that is nobody else's, where the caller wants it."""
-    _build(directory, source, wanted)
 
 
 def is_done(directory: Path) -> bool:
@@ -130,7 +125,8 @@ def _text(file: Path) -> str:
     return file.read_text("utf-8", "replace")
 
 
-def _build(directory: Path, source: Path, wanted: Recipe) -> None:
+def build(directory: Path, source: Path, wanted: Recipe) -> None:
+    """In this directory, and nobody is told of it."""
     if wanted.uv:
         _build_with_uv(wanted.uv, directory, source, wanted.kind)
     else:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 FOLDER = Path("/run/cloud-init")
 LAB = "CELADON_LAB_INSTANCE"
+AT_WORK = "cloud-init is still at work"
 LONGEST = 300  # characters of its first error
 
 
@@ -18,7 +19,7 @@ def trouble(folder: Path = FOLDER) -> str:
     try:
         found = json.loads((folder / "result.json").read_text("utf-8"))["v1"].get("errors") or []
     except FileNotFoundError:
-        return "cloud-init is still at work"  # written when its last stage has ended
+        return AT_WORK  # the result is written when its last stage has ended
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "cloud-init's result cannot be read"
     return f"cloud-init ended with errors: {str(found[0])[:LONGEST]}" if found else ""

@@ -8,7 +8,8 @@ import socket
 import threading
 import time
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from celadon.agent.errors import AgentError
 from celadon.agent.wire import REFUSED
@@ -38,23 +39,30 @@ def ask(address: str, port: int, question: dict[str, Any]) -> dict[str, Any]:
     return {"ok": not error, "status": status, "error": error, "seconds": time.monotonic() - began}
 
 
-def whole_answer(address: str, port: int, question: dict[str, Any], seconds: float) -> int:
-    """The status of an answer that came to its end. Raises OSError or HTTPException where it was cut."""
+class Whole(NamedTuple):
+    """An answer that came to its end. `location`: where a redirect leads; empty where it is none."""
+
+    status: int
+    location: str
+
+
+def whole_answer(address: str, port: int, question: Mapping[str, Any], seconds: float) -> Whole:
+    """Raises OSError or HTTPException where it was cut."""
     request = _request(address, port, question)
     with socket.create_connection((address, port), timeout=seconds) as connection:
         connection.sendall(request)
         answer = http.client.HTTPResponse(connection, method="GET")
         answer.begin()
         answer.read()
-        return answer.status
+        return Whole(answer.status, answer.getheader("Location", ""))
 
 
 class _NotHttp(Exception):
     pass
 
 
-def _request(address: str, port: int, question: dict[str, Any]) -> bytes:
-    path, host = str(question["path"]), str(question["host_header"]) or _host(address, port)
+def _request(address: str, port: int, question: Mapping[str, Any]) -> bytes:
+    path, host = str(question["path"]), str(question["host_header"]) or authority(address, port)
     for what, text in (("path", path), ("host header", host)):
         if not _SAFE.fullmatch(text):
             raise AgentError(REFUSED, f"the probe's {what} {text!r:.80} has characters that HTTP does not allow")
@@ -70,7 +78,8 @@ def _request(address: str, port: int, question: dict[str, Any]) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 
 
-def _host(address: str, port: int) -> str:
+def authority(address: str, port: int) -> str:
+    """`host:port` as URLs and headers have it."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 

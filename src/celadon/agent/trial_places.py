@@ -32,7 +32,7 @@ from celadon.agent import (
     venv,
 )
 from celadon.agent.errors import AgentError
-from celadon.agent.wire import BUG, REFUSED
+from celadon.agent.wire import BUG, REFUSED, UNAVAILABLE
 
 Json = dict[str, Any]
 LABEL = "celadon.trial"  # never `celadon.app`: a trial's container is nobody's replica
@@ -98,7 +98,7 @@ def remove_left(folder: Path) -> None:
         supervisor.kill_group(process["pid"])
     container = paths.read_json(folder / "container")
     if container is not None:
-        docker.here.remove_by_force(container["name"])
+        docker.here.remove(container["name"], force=True)
     image = paths.read_json(folder / "image")
     if image is not None and not _wanted(image["app"], image["artifact"]):
         images.remove_unused(docker.here.engine, [image["artifact"]])
@@ -197,7 +197,7 @@ class Container:
     def _inspect(self) -> Json:
         found = self._docker.inspect(self._id)
         if found is None:
-            raise AgentError("unavailable", f"{self._name}: somebody else removed it", "run it again")
+            raise AgentError(UNAVAILABLE, f"{self._name}: somebody else removed it", "run it again")
         return found
 
 

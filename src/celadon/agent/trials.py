@@ -18,10 +18,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from celadon.agent import leavings, paths, probe, sockdiag, trial_places
+from celadon.agent import leavings, paths, probe, trial_places
 from celadon.agent.errors import AgentError
 from celadon.agent.main import Cancelled, Channel
 from celadon.agent.trial_places import Place
+from celadon.agent.wire import UNAVAILABLE
 
 POLL = 0.1
 SETTLED = 4.0  # seconds of the same wrong answer, or of listening elsewhere: it will not change
@@ -76,7 +77,7 @@ def _folder(app: str) -> Iterator[Path]:
 
     with _held(folder) as mine, leavings.undone(remove):
         if not mine:
-            raise AgentError("unavailable", f"{app}: another trial swept this one away", "run it again")
+            raise AgentError(UNAVAILABLE, f"{app}: another trial swept this one away", "run it again")
         yield folder
 
 
@@ -84,7 +85,7 @@ def _new_folder(root: Path) -> Path:
     for _ in range(10):
         with contextlib.suppress(FileNotFoundError):  # a trial that ended just now took the empty root away
             return paths.make_dir(root / secrets.token_hex(6))
-    raise AgentError("unavailable", f"{root}: comes and goes", "run it again")
+    raise AgentError(UNAVAILABLE, f"{root}: comes and goes", "run it again")
 
 
 @contextlib.contextmanager
@@ -92,7 +93,7 @@ def _held(folder: Path) -> Iterator[bool]:
     """Whether this folder is ours alone while the block lasts."""
     with contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(open(str(folder / "lock"), "ab"))
+            file = stack.enter_context(open(str(folder / "lock"), "ab", opener=paths.private))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             mine = True
         except (FileNotFoundError, BlockingIOError):  # swept meanwhile, or somebody's
@@ -176,11 +177,13 @@ def _listeners(place: Place) -> tuple[bool, list[str]]:
     if rows is None:  # this host hides it: then the probe has to say
         return True, []
     there = any(row.port == place.port and place.reaches(row.address) for row in rows)
-    return there, sorted({_at(row) for row in rows if not (row.port == place.port and place.reaches(row.address))})
-
-
-def _at(row: sockdiag.Row) -> str:
-    return f"[{row.address}]:{row.port}" if ":" in row.address else f"{row.address}:{row.port}"
+    return there, sorted(
+        {
+            probe.authority(row.address, row.port)
+            for row in rows
+            if not (row.port == place.port and place.reaches(row.address))
+        }
+    )
 
 
 def _redirects(answer: Mapping[str, Any] | None) -> bool:
@@ -189,14 +192,8 @@ def _redirects(answer: Mapping[str, Any] | None) -> bool:
 
 def _location(place: Place, question: Mapping[str, Any]) -> str:
     """Where a redirect leads: what a person would ask next."""
-    address, port = place.door()
-    headers = {"Host": question["host_header"] or f"{address}:{port}", "User-Agent": "celadon-probe"}
-    if question["https"]:
-        headers["X-Forwarded-Proto"] = "https"
-    connection = http.client.HTTPConnection(address, port, timeout=float(question["timeout"]))
-    with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
-        connection.request("GET", question["path"], headers=headers)
-        found = connection.getresponse().getheader("Location", "")
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        found = probe.whole_answer(*place.door(), question, float(question["timeout"])).location
         return "".join(letter for letter in found if " " < letter < "\x7f")[:200]
     return ""
 
@@ -239,7 +236,7 @@ class _Slow(threading.Thread):
 
     def run(self) -> None:
         try:
-            self._status = probe.whole_answer(*self._address, self._question, SLOW_WITHIN)
+            self._status = probe.whole_answer(*self._address, self._question, SLOW_WITHIN).status
         except (OSError, http.client.HTTPException) as error:
             self._error = (getattr(error, "strerror", None) or type(error).__name__).lower()
         self._seconds = time.monotonic() - self._began

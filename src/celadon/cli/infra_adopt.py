@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from celadon.adapters.linode_account import LinodeAccount, NodeEntry, WholeConfig
-from celadon.adapters.linode_wire import Instance, NodeBalancer
+from celadon.adapters.linode_wire import Config, Instance, Node, NodeBalancer
 from celadon.cli.account import open_account
 from celadon.cli.call import Call
 from celadon.cli.infra_init import FOLDER, Root
@@ -27,7 +26,7 @@ class Member(msgspec.Struct, frozen=True):
     """An instance behind the NodeBalancer, with its nodes."""
 
     instance: Instance
-    nodes: tuple[NodeEntry, ...]
+    nodes: tuple[Node, ...]
 
     @property
     def serves(self) -> bool:
@@ -49,7 +48,6 @@ async def look(call: Call, found: Detected) -> Adopted:
         lists = await asyncio.gather(*(account.nodes(balancer.id, c.id) for c in configs if c.protocol != "udp"))
         nodes = [node for its in lists for node in its]
         members, strangers = _members(await account.instances(), nodes)
-        types = await _types(account, members)
     colours, notes = _colours(members)
     notes += [f"no Linode of this account has the node's address {address}" for address in strangers]
     ports = sorted({node.address.rpartition(":")[2] for node in nodes})
@@ -59,7 +57,7 @@ async def look(call: Call, found: Detected) -> Adopted:
         notes.append(f"the nodes are on port {ports[0]}: set port = {ports[0]} in celadon.toml")
     if not call.values["terraform"]:
         return Adopted(_tables(balancer, colours), tuple(notes))
-    infra, more = _terraform(balancer, configs, colours, types)
+    infra, more = _terraform(balancer, configs, colours)
     infra = msgspec.structs.replace(infra, port=int(ports[0]) if ports else found.port)
     hosts = f'[hosts]\nterraform = "{FOLDER}"  # hosts and the NodeBalancer: Terraform\'s output `celadon`\n'
     return Adopted(hosts, (*notes, *more), infra)
@@ -82,7 +80,7 @@ def _one(balancers: Sequence[NodeBalancer], asked: str | None) -> NodeBalancer:
     return ours[0]
 
 
-def _members(instances: Iterable[Instance], nodes: Sequence[NodeEntry]) -> tuple[list[Member], list[str]]:
+def _members(instances: Iterable[Instance], nodes: Sequence[Node]) -> tuple[list[Member], list[str]]:
     by_address = {str(address): instance for instance in instances for address in instance.ipv4}
     found: dict[int, Member] = {}
     strangers = []
@@ -133,16 +131,10 @@ def _tables(balancer: NodeBalancer, colours: Mapping[Colour, Sequence[Member]]) 
     return "\n".join([*lines, "", "[balancer]", f"nodebalancer = {quoted(balancer.label)}", ""])
 
 
-async def _types(account: LinodeAccount, members: Sequence[Member]) -> dict[int, str]:
-    typed = await account.typed({member.instance.label for member in members})
-    return {each.id: each.type for each in typed if each.type is not None}
-
-
 def _terraform(
     balancer: NodeBalancer,
-    configs: Sequence[WholeConfig],
+    configs: Sequence[Config],
     colours: Mapping[Colour, Sequence[Member]],
-    types: Mapping[int, str],
 ) -> tuple[Root, list[str]]:
     """The folder's contents so that the first plan makes nothing anew."""
     http = next((config for config in configs if config.port == PAGE and config.protocol == "http"), None)
@@ -152,7 +144,7 @@ def _terraform(
     blocks.append(_import("linode_nodebalancer_config.http", f"{balancer.id},{http.id}"))
     wanted, notes = {}, []
     for colour, its in colours.items():
-        kinds = sorted({types.get(member.instance.id, "?") for member in its})
+        kinds = sorted({member.instance.type or "?" for member in its})
         if len(kinds) > 1:
             raise Refused(
                 f"{colour.value} has machines of several types ({', '.join(kinds)}), and the module knows one"

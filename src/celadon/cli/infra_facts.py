@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from celadon.adapters.linode_account import PATHS, LinodeAccount
 from celadon.adapters.nodebalancer import LinodeBalancer
+from celadon.adapters.terraform import NO_OUTPUT
 from celadon.cli.account import READS, open_account
 from celadon.cli.app import Connected, Known, Need
 from celadon.cli.call import Call
@@ -16,9 +17,6 @@ from celadon.infra.facts import Facts, Machine, busy_colours
 from celadon.infra.guard import LABELLED
 from celadon.infra.machines import addresses_of, as_id
 from celadon.infra.plan import Plan
-
-NO_OUTPUT = 'Output "celadon" not found'
-"""Terraform's and OpenTofu's words for a state that has none. Any other failure to read it is no reason to guess."""
 
 
 async def gather(call: Call, plan: Plan) -> Facts:

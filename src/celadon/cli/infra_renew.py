@@ -6,6 +6,7 @@ from celadon.cli import infra_facts, infra_root, infra_run
 from celadon.cli.call import Call
 from celadon.cli.infra_root import Wanted
 from celadon.cli.output import Result
+from celadon.cli.situation import colour_of
 from celadon.config.terraform import TerraformOutput
 from celadon.core.errors import Refused
 from celadon.core.release import Colour
@@ -52,19 +53,18 @@ async def renew(call: Call) -> Result:
 
 
 def _colour(asked: str | None, facts: Facts, output: TerraformOutput) -> Colour:
-    if asked is not None and asked not in tuple(Colour):
-        raise Refused(f"{asked!r} is no colour", hint="blue or green")
+    wanted = colour_of(asked)
     idle = [colour for colour in Colour if colour not in facts.busy]
-    if asked is None and not idle:
+    if wanted is None and not idle:
         raise Refused("no colour is idle", details=list(facts.busy.values()), hint="celadon status")
-    if asked is None and len(idle) == 2:
+    if wanted is None and len(idle) == 2:
         raise Refused("both colours are idle: say which", hint="celadon infra renew green")
-    colour = Colour(asked) if asked is not None else idle[0]
+    colour = wanted if wanted is not None else idle[0]
     if colour in facts.busy:
         raise Refused(facts.busy[colour], hint="celadon status · only an idle colour is renewed")
-    its = {host.label for host in (output.hosts.blue if colour is Colour.BLUE else output.hosts.green)}
+    its = {host.label for host in output.hosts.of(colour)}
     if facts.home in its:
-        other = output.hosts.green if colour is Colour.BLUE else output.hosts.blue
+        other = output.hosts.of(colour.other)
         to = other[0].label if other else "HOST"
         raise Refused(
             f"{facts.home} is the home: it keeps lease, intent and journal, and would go with {colour.value}",
@@ -76,8 +76,7 @@ def _colour(asked: str | None, facts: Facts, output: TerraformOutput) -> Colour:
 
 def _pending(wanted: Wanted, colour: Colour, output: TerraformOutput) -> bool:
     """A renewal that was begun and did not get through: going on with it is enough."""
-    there = output.hosts.blue if colour is Colour.BLUE else output.hosts.green
-    return not any(host.generation == wanted.generation for host in there)
+    return not any(host.generation == wanted.generation for host in output.hosts.of(colour))
 
 
 def _raised(colours: dict[Colour, Wanted], colour: Colour) -> dict[Colour, Wanted]:
@@ -87,8 +86,7 @@ def _raised(colours: dict[Colour, Wanted], colour: Colour) -> dict[Colour, Wante
 
 def _only(colour: Colour, plan: Plan, output: TerraformOutput) -> None:
     """A renewal touches no machine of the other colour: whatever else has piled up is applied by itself, and seen."""
-    other = output.hosts.green if colour is Colour.BLUE else output.hosts.blue
-    labels = {host.label for host in other}
+    labels = {host.label for host in output.hosts.of(colour.other)}
     for change in plan.changes:
         if change.type == "linode_instance" and change.kind != "nothing" and change.before.get("label") in labels:
             raise Refused(

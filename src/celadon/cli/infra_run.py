@@ -120,10 +120,12 @@ async def agreed(call: Call, found: Read) -> bool:
 
 
 async def output_of(call: Call, folder: Path) -> TerraformOutput | None:
-    """None where there is none yet."""
+    """None where there is none yet; every other reason is told."""
     try:
         return parse_output(await terraform.output(folder, call.environ), file=folder.name)
-    except Refused:
+    except Refused as error:
+        if terraform.NO_OUTPUT not in error.message:
+            raise
         return None
 
 

@@ -99,7 +99,8 @@ async def cost_of(call: Call, connected: Connected) -> Cost:
     """Of what there is now: the machines that have a label, and the NodeBalancer."""
     facts = await connected.world.balancer.read()
     async with open_account(call.environ) as account:
-        machines = await account.typed({host.name for host in connected.hosts})
+        ours = {host.name for host in connected.hosts}
+        machines = [each for each in await account.instances() if each.label in ours]
         balancers = await account.balancers()
         prices = await account.prices()
     there = [(each.type or "?", each.region) for each in machines]

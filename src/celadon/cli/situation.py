@@ -15,7 +15,7 @@ from celadon.core.home import Adopted
 from celadon.core.intent import Intent, Rollout
 from celadon.core.journal import Journal
 from celadon.core.live import Live, live
-from celadon.core.observed import BalancerFacts, HostFacts, NodeFacts, Question, SlotFacts, SlotQuestion
+from celadon.core.observed import BalancerFacts, HostFacts, NodeFacts, SlotFacts
 from celadon.core.release import Colour, Slot
 from celadon.drive import lease as leases
 from celadon.drive.app import decode_adopted
@@ -68,7 +68,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 async def see(connected: Connected) -> Situation:
     world, wanted = connected.world, connected.wanted
     names = sorted({slot.host for slots in wanted.slots.values() for slot in slots})
-    looks = asyncio.gather(*(tried(world.hosts.look(name, question(connected, name))) for name in names))
+    looks = asyncio.gather(*(tried(world.hosts.look(name, wanted.question(name, closely=True))) for name in names))
     balancer, intent, lease, hosts = await asyncio.gather(
         tried(world.balancer.read()), tried(connected.app.intent()), tried(read_lease(connected)), looks
     )
@@ -102,13 +102,6 @@ async def tried(asking: Awaitable[Seen]) -> Seen | CeladonError:
         return await asking
     except CeladonError as error:
         return error
-
-
-def question(connected: Connected, host: str) -> Question:
-    wanted = connected.wanted
-    slots = [slot for its in wanted.slots.values() for slot in its if slot.host == host]
-    asked = tuple(SlotQuestion(slot, probe=True, count=True) for slot in slots)
-    return Question(wanted.app, asked, wanted.health.probe)
 
 
 def _live(

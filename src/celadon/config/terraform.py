@@ -22,6 +22,7 @@ from celadon.config.special import NODEBALANCER
 from celadon.config.tables import ListOf, Table
 from celadon.config.values import LINODE_LABEL, Host, SshAddress, private_address
 from celadon.core.errors import Refused
+from celadon.core.release import Colour
 
 MOST_OUTPUT = 4 * 1024 * 1024  # characters
 PORT = Whole(1, 65_535, "5000")
@@ -46,6 +47,9 @@ ENTRIES = ListOf(Table(TerraformHost))
 class TerraformHosts(msgspec.Struct, frozen=True, kw_only=True):
     blue: Annotated[tuple[TerraformHost, ...], ENTRIES, "blue's instances"]
     green: Annotated[tuple[TerraformHost, ...], ENTRIES, "green's instances"]
+
+    def of(self, colour: Colour) -> tuple[TerraformHost, ...]:
+        return self.blue if colour is Colour.BLUE else self.green
 
 
 class TerraformPort(msgspec.Struct, frozen=True, kw_only=True):

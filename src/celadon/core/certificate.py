@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from celadon.core.bound import CONFIDENCE, upper_bound
-from celadon.core.evidence import Latency, Phase
+from celadon.core.evidence import Latency, Phase, summed
 from celadon.core.intent import Rollout
 from celadon.core.journal import (
     CommandFinished,
@@ -22,7 +22,7 @@ from celadon.core.journal import (
 )
 from celadon.core.opens import Opens
 from celadon.core.release import Colour, Release, ReleaseId, Seconds, SlotKey
-from celadon.core.story import Mark, Period, Span, Speed, Story, speed_of, total
+from celadon.core.story import Mark, Period, Span, Speed, Story, speed_of
 
 FORMAT = 1
 """Of the certificate. Keys are only ever added to a format."""
@@ -128,7 +128,7 @@ def certify(rollout: Rollout, events: Sequence[Event]) -> Certificate:
         celadon=rollout.celadon,
         settle=rollout.timing.settle,
         requests=_requests(counted),
-        served=total(event.served for event in counted),
+        served=summed(event.served for event in counted),
         unproven=sum(event.unproven for event in counted),
         counted=opens.figures(),
         uncounted=opens.uncounted,

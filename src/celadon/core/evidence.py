@@ -7,7 +7,7 @@ import bisect
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -15,6 +15,8 @@ from celadon.core.bound import upper_bound
 from celadon.core.foreign import Count
 from celadon.core.release import Instant, ReleaseId, Seconds
 
+Key = TypeVar("Key", int, str)
+Amount = TypeVar("Amount", int, float)
 Outcome = Literal["ok", "failed", "unknown"]
 """`unknown`: lost by our own machine or network. It is never a pass, and never the release's failure."""
 
@@ -57,10 +59,7 @@ class Latency(msgspec.Struct, frozen=True):
         return Latency(buckets, worst)
 
     def merge(self, other: "Latency") -> "Latency":
-        buckets = dict(self.buckets)
-        for bucket, count in other.buckets.items():
-            buckets[bucket] = buckets.get(bucket, 0) + count
-        return Latency(buckets, max(self.worst, other.worst))
+        return Latency(summed((self.buckets, other.buckets)), max(self.worst, other.worst))
 
     def quantile(self, share: float) -> Seconds | None:
         """No more than this took `share` of the answers (9 % coarse, never above the worst); None without answers."""
@@ -172,13 +171,22 @@ class Tally(msgspec.Struct, frozen=True):
             failed=self.failed + new.failed,
             failed_on_candidate=self.failed_on_candidate + new.failed_on_candidate,
             unknown=self.unknown + new.unknown,
-            served={id_: self.served.get(id_, 0) + new.served.get(id_, 0) for id_ in self.served | new.served},
+            served=summed((self.served, new.served)),
             unproven=self.unproven + new.unproven,
             passes=new.passes,
             since=new.since,
             latency=self.latency.merge(new.latency),
             last=self.last | new.last,
         )
+
+
+def summed(counts: Iterable[dict[Key, Amount]]) -> dict[Key, Amount]:
+    """By key, all together."""
+    sums: dict[Key, Amount] = {}
+    for each in counts:
+        for key, count in each.items():
+            sums[key] = sums[key] + count if key in sums else count
+    return sums
 
 
 def tally(results: Iterable[Result], candidate: ReleaseId, run: Run) -> tuple[Tally, Run]:

@@ -136,4 +136,3 @@ class Intent(msgspec.Struct, frozen=True):
     rollout: Rollout
     requests: Requests = Requests()
     finished: str = ""  # the result; empty while it is open
-    epoch: int = 1  # a lost home that was replaced starts a new one

@@ -9,7 +9,7 @@ from typing import Literal, assert_never
 
 import msgspec
 
-from celadon.core.evidence import Latency
+from celadon.core.evidence import Latency, summed
 from celadon.core.foreign import Count, Utc
 from celadon.core.observed import Mode
 from celadon.core.opens import Opens
@@ -269,16 +269,13 @@ def _remember(journal: Journal, event: Event, at: Instant) -> Journal:  # noqa: 
         case ActionWorked():
             changes = {"failures": {key: value for key, value in journal.failures.items() if key != event.action}}
         case Verified():
-            served = dict(journal.served)
-            for release, count in event.served.items():
-                served[release] = served.get(release, 0) + count
             changes = {
                 "sent": journal.sent + event.sent,
                 "failed": journal.failed + event.failed,
                 "failed_on_candidate": journal.failed_on_candidate + event.failed_on_candidate,
                 "unknown": journal.unknown + event.unknown,
                 "unproven": journal.unproven + event.unproven,
-                "served": served,
+                "served": summed((journal.served, event.served)),
                 "opens": journal.opens.add(event.opens),
             }
         case Finished():

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import msgspec
 
+from celadon.core.evidence import summed
 from celadon.core.foreign import Count
 from celadon.core.observed import Mode, NodeFacts, SlotFacts
 from celadon.core.release import ReleaseId, Seconds
@@ -37,15 +38,16 @@ class Opens(msgspec.Struct, frozen=True):
 
     def add(self, other: "Opens") -> "Opens":
         return Opens(
-            {key: self.connections.get(key, 0) + other.connections.get(key, 0) for key in _keys(self, other)},
-            {key: self.checks.get(key, 0.0) + other.checks.get(key, 0.0) for key in _keys(self, other)},
+            summed((self.connections, other.connections)),
+            summed((self.checks, other.checks)),
             self.uncounted + other.uncounted,
         )
 
     def figures(self) -> dict[ReleaseId, tuple[int, int]]:
-        """By release: (connections of others, error). The error is as large as what was taken off: the real
+        """By release: (connections of others, error).
 
-        balancer may check from more than one place, and does not say so.
+        The error is as large as what was taken off: the real balancer may check from more than one place, and does not
+        say so.
         """
         found = {}
         for release, connections in self.connections.items():
@@ -68,7 +70,3 @@ def _between(before: SlotFacts, now: SlotFacts) -> int | None:
     if before.opened is None or now.opened is None or now.opened < before.opened or now.own < before.own:
         return None
     return max(0, now.opened - before.opened - (now.own - before.own))
-
-
-def _keys(one: Opens, other: Opens) -> list[ReleaseId]:
-    return sorted({*one.connections, *one.checks, *other.connections, *other.checks})

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from celadon.core.evidence import Latency, Phase
+from celadon.core.evidence import Latency, Phase, Tally
 from celadon.core.intent import Rollout
 from celadon.core.journal import (
     ActionFailed,
@@ -69,35 +69,11 @@ class Mark(msgspec.Struct, frozen=True):
     bad: bool = False
 
 
-class _Count(msgspec.Struct, frozen=True, kw_only=True):
-    """Several entries together."""
-
-    sent: int = 0
-    failed: int = 0
-    unknown: int = 0
-    served: dict[ReleaseId, int] = {}
-    unproven: int = 0
-    latency: Latency = Latency()
-
-    def with_(self, event: Verified) -> "_Count":
-        return _Count(
-            sent=self.sent + event.sent,
-            failed=self.failed + event.failed,
-            unknown=self.unknown + event.unknown,
-            served=total((self.served, event.served)),
-            unproven=self.unproven + event.unproven,
-            latency=self.latency.merge(event.latency),
-        )
-
-
-EMPTY_COUNT = _Count()
-
-
 class _Kept(msgspec.Struct, frozen=True):
     """A period that may still grow."""
 
     start: Seconds
-    count: _Count
+    count: Tally
 
     def period(self, end: Seconds, phase: Phase) -> Period:
         count = self.count
@@ -149,7 +125,7 @@ class Story:
         """Neighbours of one phase become one, until it is long enough to tell of: a second's worth tells nothing."""
         shortest = max(SHORTEST, (self.ended - self.began) / MOST_PERIODS)
         found: list[Period] = []
-        kept = _Kept(0.0, EMPTY_COUNT)
+        kept = _Kept(0.0, Tally())
         start = self.began
         for event in self.events:
             if isinstance(event, Driving):
@@ -160,9 +136,9 @@ class Story:
             joins = last is not None and last.end == self.since(start) and last.phase == self.phase(event.at)
             if joins and last is not None and (event.at - start < shortest or last.end - last.start < shortest):
                 found.pop()
-                kept = _Kept(last.start, kept.count.with_(event))
+                kept = _Kept(last.start, kept.count.add(tally_of(event)))
             else:
-                kept = _Kept(self.since(start), EMPTY_COUNT.with_(event))
+                kept = _Kept(self.since(start), tally_of(event))
             found.append(kept.period(self.since(event.at), self.phase(event.at)))
             start = event.at
         return tuple(found)
@@ -239,9 +215,14 @@ def speed_of(latency: Latency) -> Speed | None:
     return Speed(latency.count, round(p50, 4), round(p99, 4)) if p50 is not None and p99 is not None else None
 
 
-def total(counts: Iterable[dict[ReleaseId, int]]) -> dict[ReleaseId, int]:
-    sums: dict[ReleaseId, int] = {}
-    for each in counts:
-        for release, count in each.items():
-            sums[release] = sums.get(release, 0) + count
-    return sums
+def tally_of(event: Verified) -> Tally:
+    """What one entry of the journal counted."""
+    return Tally(
+        sent=event.sent,
+        failed=event.failed,
+        failed_on_candidate=event.failed_on_candidate,
+        unknown=event.unknown,
+        served=event.served,
+        unproven=event.unproven,
+        latency=event.latency,
+    )

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from celadon.core.intent import Health, Hook, Timing, Verify
+from celadon.core.observed import Question, SlotQuestion
 from celadon.core.release import Colour, Slot
 
 
@@ -30,6 +31,12 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     def serves(self, port: int) -> bool:
         """Whether users come through this port of the balancer."""
         return port != self.test_port and (not self.ports or port in self.ports)
+
+    def question(self, host: str, *, closely: bool = False) -> Question:
+        """What a look at this host asks of the app's slots there. `closely`: with a probe, and connections counted."""
+        slots = [slot for its in self.slots.values() for slot in its if slot.host == host]
+        asked = tuple(SlotQuestion(slot, probe=closely, count=closely) for slot in slots)
+        return Question(self.app, asked, self.health.probe)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,25 +5,26 @@ follows. Opening a rollout looks at everything first and changes nothing before 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import msgspec
 
 from celadon import __version__
-from celadon.core import foreign, restore
+from celadon.core import restore
 from celadon.core.action import Finish, Halt
 from celadon.core.errors import CeladonError, Refused, Unavailable
-from celadon.core.home import Adopted, epoch_of
+from celadon.core.home import Adopted
 from celadon.core.intent import Intent, Requests, Rollout
 from celadon.core.journal import EMPTY, Event, Finished, Journal, Opened, fold
-from celadon.core.observed import HostFacts, Question, SlotQuestion
+from celadon.core.observed import HostFacts
 from celadon.core.preflight import Opening, Scout, live_release, open_rollout, plan_id
 from celadon.core.release import Colour, Release, ReleaseId
 from celadon.core.wanted import Options, Wanted
 from celadon.drive.driver import Driver, Watcher, decode_intent, silent
 from celadon.drive.forecast import Forecast, forecast
 from celadon.drive.lease import Held, Lease, decode
-from celadon.drive.log import decode_events, senseless
+from celadon.drive.log import decode_events, kept
 from celadon.ports import World
 
 Confirm = Callable[[Forecast], Awaitable[bool]]
@@ -83,9 +84,7 @@ class App:
 
     async def deploy(self, release: Release, options: Options, confirm: Confirm | None = None) -> Ending:
         """Open a rollout to this release, or adopt the open one, and drive it."""
-        lease = self._lease()
-        await self._take(lease)
-        try:
+        async with self._held() as lease:
             intent = await self.intent()
             if intent is not None and not intent.finished:
                 if adopts(intent, release, self.wanted):
@@ -101,12 +100,8 @@ class App:
             if confirm is not None and not await confirm(forecast(opening, scout)):
                 raise Declined("not confirmed")
             await self._add_nodes(opening)
-            if lease.problem is not None:
-                raise lease.problem
             requests = Requests(until_commit=options.until_commit)
-            return await self._drive(lease, await self._open(opening.rollout, requests, lease.fence))
-        finally:
-            await self._give_back(lease)
+            return await self._drive(lease, await self._open(lease, opening.rollout, requests))
 
     async def resume(self, each: Each | None = None) -> Ending:
         """Unpause and drive what is open, from wherever this runs. `each`: told of another driver's events."""
@@ -155,17 +150,11 @@ class App:
         return await self.go_back(each)
 
     async def _restore(self, keep: Colour | None) -> Ending:
-        lease = self._lease()
-        await self._take(lease)
-        try:
+        async with self._held() as lease:
             scout = await self.scout()
             stays = keep if keep is not None else restore.which_stays(self.wanted, scout)
             rollout = restore.open_return(self.wanted, stays, scout)
-            if lease.problem is not None:
-                raise lease.problem
-            return await self._drive(lease, await self._open(rollout, Requests(go_back=self.who), lease.fence))
-        finally:
-            await self._give_back(lease)
+            return await self._drive(lease, await self._open(lease, rollout, Requests(go_back=self.who)))
 
     async def go_back(self, each: Each | None = None) -> Ending:
         """Abort, or rollback while the rollout is open: stable serves again. Asks nothing, passes no gate."""
@@ -223,9 +212,7 @@ class App:
         raise Refused(f"release {release_id} is not kept", hint=f"kept: {kept}")
 
     async def _roll_to(self, release: Release) -> Ending:
-        lease = self._lease()
-        await self._take(lease)
-        try:
+        async with self._held() as lease:
             scout = await self.scout()
             plain = msgspec.structs.replace(self.wanted, tests=())  # going back passes no gate
             opening = open_rollout(plain, release, Options(gates=False), scout)
@@ -234,9 +221,7 @@ class App:
             rollout = msgspec.structs.replace(opening.rollout, kind="rollback")
             opening = msgspec.structs.replace(opening, rollout=rollout)
             await self._add_nodes(opening)
-            return await self._drive(lease, await self._open(rollout, Requests(), lease.fence))
-        finally:
-            await self._give_back(lease)
+            return await self._drive(lease, await self._open(lease, rollout, Requests()))
 
     # -- looking -------------------------------------------------------------------------------
 
@@ -250,10 +235,7 @@ class App:
         opened = next((event for event in events if isinstance(event, Opened)), None)
         if opened is None:
             raise Refused(f"there is no rollout {rollout}", hint="celadon history")
-        try:
-            told: Rollout = foreign.read(opened.rollout, Rollout)
-        except foreign.Senseless as error:
-            raise senseless(f"journal of rollout {rollout}") from error
+        told: Rollout = kept(opened.rollout, Rollout, f"journal of rollout {rollout}")
         return Past(rollout=told, journal=journal, events=tuple(events))
 
     async def history(self, most: int = HISTORY) -> list[Past]:
@@ -306,10 +288,8 @@ class App:
         return decode_adopted(await self.world.store.read_adopted())
 
     async def _see(self, host: str) -> HostFacts | str:
-        slots = [slot for its in self.wanted.slots.values() for slot in its if slot.host == host]
-        question = Question(self.wanted.app, tuple(SlotQuestion(slot) for slot in slots), self.wanted.health.probe)
         try:
-            return await self.world.hosts.look(host, question)
+            return await self.world.hosts.look(host, self.wanted.question(host))
         except Refused:
             raise
         except CeladonError as error:
@@ -378,11 +358,15 @@ class App:
                 ) from held
             raise
 
-    async def _give_back(self, lease: Lease) -> None:
+    @asynccontextmanager
+    async def _held(self) -> AsyncIterator[Lease]:
+        """The lease, for as long as the block lasts."""
+        lease = self._lease()
+        await self._take(lease)
         try:
-            await lease.release()
-        except CeladonError:
-            return  # it lapses by itself; what went wrong before is the news
+            yield lease
+        finally:
+            await lease.give_back()
 
     async def _open_intent(self) -> Intent:
         intent = await self.intent()
@@ -410,7 +394,7 @@ class App:
                 return await self.follow(each, start=known)
             return await self._drive(lease, intent)
         finally:
-            await self._give_back(lease)
+            await lease.give_back()
 
     async def _drive(self, lease: Lease, intent: Intent) -> Ending:
         began = self.world.clock.now()
@@ -467,10 +451,12 @@ class App:
         for node in opening.add:
             await self.world.balancer.add_node(node.config_id, node.label, node.address)
 
-    async def _open(self, rollout: Rollout, requests: Requests, fence: int) -> Intent:
+    async def _open(self, lease: Lease, rollout: Rollout, requests: Requests) -> Intent:
+        if lease.problem is not None:
+            raise lease.problem
         raw = await self.world.store.read_intent()
         opened = msgspec.structs.replace(rollout, opened_by=self.who, celadon=__version__)
-        intent = Intent(rollout=opened, requests=requests, epoch=epoch_of(fence))
+        intent = Intent(rollout=opened, requests=requests)
         if not await self.world.store.swap_intent(raw, msgspec.json.encode(intent)):
             raise Unavailable("another deployer opened a rollout a moment ago", hint="celadon status")
         return intent
@@ -482,12 +468,8 @@ class App:
 
 
 def decode_adopted(raw: bytes | None) -> Adopted | None:
-    """Raises Refused for what is none."""
-    try:
-        adopted: Adopted | None = foreign.read(raw, Adopted) if raw is not None else None
-    except foreign.Senseless as error:
-        raise senseless("memory of the time before it") from error
-    return adopted
+    found: Adopted | None = kept(raw, Adopted, "memory of the time before it")
+    return found
 
 
 def adopts(intent: Intent, release: Release, wanted: Wanted) -> bool:

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from celadon.core import foreign
 from celadon.core.action import Act, Action, Decision, Finish, Halt, Look, SetNode, Wait
 from celadon.core.decide import decide
 from celadon.core.errors import CeladonError, LeaseLost, NotHome, Unavailable
@@ -23,7 +22,7 @@ from celadon.core.release import ReleaseId, Slot, SlotKey
 from celadon.core.scene import Goal, Observed, Scene
 from celadon.drive.account import Account
 from celadon.drive.lease import Lease
-from celadon.drive.log import Log, senseless
+from celadon.drive.log import Log, kept
 from celadon.drive.memory import Memory
 from celadon.drive.perform import Performer, asked_before, host_of
 from celadon.ports import World, Writ
@@ -374,9 +373,5 @@ class Driver:
 
 
 def decode_intent(raw: bytes | None) -> Intent | None:
-    """Raises Refused for what is none."""
-    try:
-        intent: Intent | None = foreign.read(raw, Intent) if raw is not None else None
-    except foreign.Senseless as error:
-        raise senseless("intent") from error
-    return intent
+    found: Intent | None = kept(raw, Intent, "intent")
+    return found

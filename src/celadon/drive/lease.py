@@ -9,11 +9,10 @@ import asyncio
 
 import msgspec
 
-from celadon.core import foreign
-from celadon.core.errors import LeaseLost, NoAnswer, Unavailable
-from celadon.core.foreign import Count
+from celadon.core.errors import CeladonError, LeaseLost, NoAnswer, Unavailable
+from celadon.core.foreign import Count, Utc
 from celadon.core.release import Instant, Seconds
-from celadon.drive.log import senseless
+from celadon.drive.log import kept
 from celadon.ports import Clock, Store
 
 LAST_PART = 0.2  # of the time to live: what is left then is too little to rely on
@@ -25,7 +24,7 @@ class LeaseFacts(msgspec.Struct, frozen=True):
     holder: str
     fence: Count
     counter: Count
-    since_utc: foreign.Utc
+    since_utc: Utc
 
 
 class Held(Unavailable):
@@ -119,6 +118,13 @@ class Lease:
             facts = msgspec.structs.replace(newest, holder="", counter=newest.counter + 1)
             await self._store.swap_lease(stored, msgspec.json.encode(facts))
 
+    async def give_back(self) -> None:
+        """As `release`. Where that fails it lapses by itself: what went wrong before is the news."""
+        try:
+            await self.release()
+        except CeladonError:
+            return
+
     async def freeze(self) -> bytes:
         """Renewed for the last time: the lease as it is stored now, and stays unless somebody takes it over."""
         await self.let_go()
@@ -173,9 +179,5 @@ class Lease:
 
 
 def decode(raw: bytes | None) -> LeaseFacts | None:
-    """Raises Refused for what is none."""
-    try:
-        facts: LeaseFacts | None = foreign.read(raw, LeaseFacts) if raw is not None else None
-    except foreign.Senseless as error:
-        raise senseless("lease") from error
-    return facts
+    found: LeaseFacts | None = kept(raw, LeaseFacts, "lease")
+    return found

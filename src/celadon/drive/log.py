@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -14,12 +15,19 @@ PATIENCE = 20.0  # seconds of an unreachable home before a write is given up; th
 _encoder = msgspec.json.Encoder()
 
 
-def decode_events(raw: Sequence[bytes]) -> list[Event]:
-    """Raises Refused for what this Celadon cannot read: the home is another machine."""
+def kept(raw: bytes | msgspec.Raw | None, kind: Any, what: str) -> Any:
+    """What the home keeps, decoded; None for nothing. Raises Refused for what this Celadon cannot read.
+
+    `what`: its name for people. The home is another machine: whatever may be wrong there is told in one way.
+    """
     try:
-        return [foreign.read(line, Event) for line in raw]
+        return None if raw is None else foreign.read(raw, kind)
     except foreign.Senseless as error:
-        raise senseless("journal") from error
+        raise senseless(what) from error
+
+
+def decode_events(raw: Sequence[bytes]) -> list[Event]:
+    return [kept(line, Event, "journal") for line in raw]
 
 
 def senseless(what: str) -> Refused:

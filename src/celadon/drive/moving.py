@@ -11,7 +11,6 @@ import msgspec
 
 from celadon.core.errors import CeladonError, NotHome, Refused, Unavailable
 from celadon.core.home import Adopted, HomeFacts, KeptRelease, Seat, first_fence
-from celadon.core.observed import HostFacts, Question, SlotQuestion
 from celadon.core.wanted import Wanted
 from celadon.drive.home import Found, HomeStore, ask_all
 from celadon.drive.lease import Lease, LeaseFacts
@@ -45,7 +44,7 @@ async def move(store: HomeStore, world: World, wanted: Wanted, *, who: str, to: 
     try:
         await _leave(store, found, seat, lease, utc=world.clock.utc())
     except BaseException:
-        await _give_back(lease)
+        await lease.give_back()
         raise
     await store.homes.open(to, seat)
     store.forget()
@@ -98,13 +97,6 @@ async def tell(store: HomeStore, seat: Seat) -> tuple[str, ...]:
         return None
 
     return tuple(host for host in await asyncio.gather(*map(one, store.hosts)) if host is not None)
-
-
-async def _give_back(lease: Lease) -> None:
-    try:
-        await lease.release()
-    except CeladonError:
-        return  # it lapses by itself; what went wrong before is the news
 
 
 # -- a lost home -----------------------------------------------------------------------------------
@@ -177,7 +169,7 @@ async def _memory(store: HomeStore, world: World, wanted: Wanted, seen: dict[str
             before = kept.get(one.release.id)
             if before is None or one.at < before.at:  # the first host that got it: when the release came up
                 kept[one.release.id] = one
-    looks = await asyncio.gather(*(_look(world, wanted, host) for host in seen))
+    looks = await asyncio.gather(*(world.hosts.look(host, wanted.question(host)) for host in seen))
     labels = [each.replica.rollout for facts in looks for each in facts.slots if each.replica is not None]
     journals = [facts.last_rollout for facts in seen.values()]
     return Adopted(
@@ -185,13 +177,6 @@ async def _memory(store: HomeStore, world: World, wanted: Wanted, seen: dict[str
         last_rollout=max([*labels, *journals], default=0),
         by=who,
         at=world.clock.utc(),
-    )
-
-
-async def _look(world: World, wanted: Wanted, host: str) -> HostFacts:
-    slots = [slot for its in wanted.slots.values() for slot in its if slot.host == host]
-    return await world.hosts.look(
-        host, Question(wanted.app, tuple(SlotQuestion(slot) for slot in slots), wanted.health.probe)
     )
 
 

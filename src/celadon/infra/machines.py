@@ -1,7 +1,9 @@
 """The guard's rules for machines: instances of a colour that is not idle, and the home."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from celadon.core.observed import Mode
 from celadon.core.release import Colour
@@ -41,18 +43,25 @@ EFFECTS: Mapping[str, str] = {
 PARTS = frozenset({"linode_instance_disk", "linode_instance_config"})
 
 
+class Need(msgspec.Struct, frozen=True):
+    """Why a machine must stay as it is."""
+
+    code: Literal["serves", "home", "unknown"]
+    why: str
+
+
 def judge_instance(change: Change, facts: Facts) -> Iterator[Refusal]:
     """A `linode_instance` that exists already."""
     machine = whose(change.before, facts)
     if change.kind not in ("delete", "replace", "update") or machine is None:
         return
-    why = needed(machine, facts)
-    if not why:
+    need = needed(machine, facts)
+    if need is None:
         return
     if change.kind == "update":
-        yield from _in_place(change, machine, why, facts)
+        yield from _in_place(change, machine, need, facts)
     else:
-        yield _refusal(change, machine, why, facts, f"{what(change)}: {why}")
+        yield _refusal(change, machine, need, facts, f"{what(change)}: {need.why}")
 
 
 def judge_part(change: Change, facts: Facts) -> Iterator[Refusal]:
@@ -61,8 +70,9 @@ def judge_part(change: Change, facts: Facts) -> Iterator[Refusal]:
     machine = next((each for each in facts.machines if linode_id is not None and each.id == linode_id), None)
     if machine is None or change.kind not in ("delete", "replace", "update") or not change.changed:
         return
-    if why := needed(machine, facts):
-        yield _refusal(change, machine, why, facts, f"{what(change)}, and {machine.name} is shut down for it: {why}")
+    if (need := needed(machine, facts)) is not None:
+        message = f"{what(change)}, and {machine.name} is shut down for it: {need.why}"
+        yield _refusal(change, machine, need, facts, message)
 
 
 def judge_address(change: Change, facts: Facts) -> Iterator[Refusal]:
@@ -71,9 +81,9 @@ def judge_address(change: Change, facts: Facts) -> Iterator[Refusal]:
     machine = next((each for each in facts.machines if linode_id is not None and each.id == linode_id), None)
     if machine is None or change.kind not in ("create", "replace") or change.after.get("apply_immediately") is not True:
         return
-    if why := needed(machine, facts):
-        message = f"{change.address} would reboot {machine.name} (apply_immediately): {why}"
-        yield _refusal(change, machine, why, facts, message, "apply_immediately")
+    if (need := needed(machine, facts)) is not None:
+        message = f"{change.address} would reboot {machine.name} (apply_immediately): {need.why}"
+        yield _refusal(change, machine, need, facts, message, "apply_immediately")
 
 
 def whose(values: Mapping[str, Any], facts: Facts) -> Machine | None:
@@ -88,23 +98,23 @@ def whose(values: Mapping[str, Any], facts: Facts) -> Machine | None:
     return None
 
 
-def needed(machine: Machine, facts: Facts) -> str:
-    """Why the machine must stay as it is; empty: it may go."""
+def needed(machine: Machine, facts: Facts) -> Need | None:
+    """None: it may go."""
     node = next((n for n in facts.at(machine.addresses) if n.mode is not Mode.REJECT), None)
     if node is not None:
-        return f"{machine.name} may get traffic: its node is {node.mode.value} on port {node.port}"
+        return Need("serves", f"{machine.name} may get traffic: its node is {node.mode.value} on port {node.port}")
     for colour in machine.colours:
         if colour in facts.busy:
-            return facts.busy[colour]
+            return Need("serves", facts.busy[colour])
     if machine.name == facts.home:
-        return f"{machine.name} is the home: it keeps lease, intent and journal"
-    return f"whether {machine.name} serves is unknown: {facts.unknown}" if facts.unknown else ""
+        return Need("home", f"{machine.name} is the home: it keeps lease, intent and journal")
+    return Need("unknown", f"whether {machine.name} serves is unknown: {facts.unknown}") if facts.unknown else None
 
 
-def way_out(machine: Machine, facts: Facts) -> str:
+def way_out(machine: Machine, need: Need, facts: Facts) -> str:
     if facts.unknown:
         return "mend that first, then run it again"
-    if all(n.mode is Mode.REJECT for n in facts.at(machine.addresses)) and not set(machine.colours) & set(facts.busy):
+    if need.code == "home":
         return "celadon store move HOST   (to a machine that stays), then run it again"
     idle = [colour.value for colour in Colour if colour not in facts.busy]
     if len(idle) == 1 and machine.colours:
@@ -121,7 +131,7 @@ def addresses_of(values: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(each for each in found if isinstance(each, str) and each)
 
 
-def _in_place(change: Change, machine: Machine, why: str, facts: Facts) -> Iterator[Refusal]:
+def _in_place(change: Change, machine: Machine, need: Need, facts: Facts) -> Iterator[Refusal]:
     for name in change.changed:
         if name in COMPUTED | HARMLESS or (name == "booted" and change.after.get(name) is True):
             continue
@@ -129,21 +139,20 @@ def _in_place(change: Change, machine: Machine, why: str, facts: Facts) -> Itera
         yield _refusal(
             change,
             machine,
-            why,
+            need,
             facts,
-            f"{change.address} would be changed ({change.step(name)}; {effect}): {why}",
+            f"{change.address} would be changed ({change.step(name)}; {effect}): {need.why}",
             name,
         )
 
 
-def _refusal(change: Change, machine: Machine, why: str, facts: Facts, message: str, name: str = "") -> Refusal:
-    code = "home" if why.endswith("journal") else "unknown" if facts.unknown else "serves"
+def _refusal(change: Change, machine: Machine, need: Need, facts: Facts, message: str, name: str = "") -> Refusal:
     return Refusal(
         resource=change.address,
         attribute=name or attribute(change),
         message=message,
-        way_out=way_out(machine, facts),
-        code=code,
+        way_out=way_out(machine, need, facts),
+        code=need.code,
     )
 
 

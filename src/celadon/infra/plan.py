@@ -135,10 +135,6 @@ class Plan(msgspec.Struct, frozen=True):
     after: tuple[Known, ...]  # what it will have, as far as that is known
     applyable: bool = True  # false: nothing to do, not even an output
 
-    @property
-    def empty(self) -> bool:
-        return all(change.kind == "nothing" for change in self.changes)
-
 
 def read_plan(text: bytes, *, name: str = "the plan") -> Plan:
     """`name`: how errors call it. Raises `BadPlan`."""

@@ -27,9 +27,6 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     way_out: str
     code: str
 
-    def lines(self) -> tuple[str, str]:
-        return self.message, self.way_out
-
 
 class Verdict(msgspec.Struct, frozen=True):
     """`refusals` empty: the plan may be applied. `notes`: harmless to the live colour, worth knowing."""

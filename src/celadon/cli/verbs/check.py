@@ -12,7 +12,7 @@ from celadon.cli.call import Call
 from celadon.cli.figures import age, many, size
 from celadon.cli.losses import Finding
 from celadon.cli.output import Result
-from celadon.cli.situation import Situation, question, read_lease, see, tried
+from celadon.cli.situation import Situation, read_lease, see, tried
 from celadon.config.dockerfile import parse_dockerfile
 from celadon.config.load import read_text
 from celadon.config.model import Config
@@ -138,7 +138,7 @@ async def _host(connected: Connected, name: str) -> Finding:
     python = await tried(connected.reach.check(name))
     if isinstance(python, CeladonError):
         return _refused(name, python)
-    facts = await tried(connected.world.hosts.look(name, question(connected, name)))
+    facts = await tried(connected.world.hosts.look(name, connected.wanted.question(name, closely=True)))
     if isinstance(facts, CeladonError):
         return _refused(name, facts)
     return _machine(name, python, facts, connected.world.clock.utc())
