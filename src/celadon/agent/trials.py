@@ -29,6 +29,7 @@ SETTLED = 4.0  # seconds of the same wrong answer, or of listening elsewhere: it
 WARMING = 503  # what an application says that is not ready yet: waited for, as a rollout does
 UNDER_WAY = 0.7  # seconds after which a request that has no answer is in flight
 DEAF = 3.0  # seconds after SIGTERM that prove what the signal masks of the process say: it does not hear
+KILLED_WITHIN = 5.0  # seconds from SIGKILL to the end that the kernel tells
 SLOW_WITHIN = 60.0  # seconds for the slow request, the whole of it
 LINES = 20
 
@@ -208,17 +209,22 @@ def _stop(
         slow.under_way(cancelled)
     patience = DEAF if hears is False else float(args["release"]["stop_timeout"])
     place.terminate()
-    began = time.monotonic()
-    ended: float | None = None
-    while ended is None and time.monotonic() - began < patience:
-        if place.state().running:
-            _pause(cancelled)
-        else:
-            ended = time.monotonic() - began
+    ended = _ended(place, cancelled, patience)
     if ended is None:
         place.kill()
+        _ended(place, cancelled, KILLED_WITHIN)
     facts: dict[str, Any] = {"stopped": ended, "patience": patience, "exit_code": place.state().exit_code}
     return facts if slow is None else {**facts, "slow": slow.outcome()}
+
+
+def _ended(place: Place, cancelled: threading.Event, within: float) -> float | None:
+    """Seconds until it had ended; None: it still runs."""
+    began = time.monotonic()
+    while place.state().running:
+        if time.monotonic() - began >= within:
+            return None
+        _pause(cancelled)
+    return time.monotonic() - began
 
 
 class _Slow(threading.Thread):
