@@ -5,12 +5,18 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
+from celadon.agent.first_boot import AT_WORK
 from celadon.cli import infra_root
+from celadon.cli.app import Need
+from celadon.cli.infra_ready import wait_ready
+from celadon.config.project import open_project
+from celadon.core.errors import Refused
 from celadon.core.release import Colour
 from celadon.drive.lease import LeaseFacts
 from tests.cli.worlds import CONFIG, MemoryWorld, Ran
@@ -310,3 +316,46 @@ async def test_deploy_fresh_renews_first_and_goes_on_where_a_rollout_is_open(sce
     await scene.run("abort")
     await held
     assert wanted(scene) == {"blue": 1, "green": 2}
+
+
+async def test_an_output_that_cannot_be_read_is_not_taken_for_none(scene: Scene) -> None:
+    await renewable(scene)
+    (scene.terraform.folder / "output.json").write_text("{}")
+    scene.terraform.tell(stderr="Error: state data in S3 does not have the expected content", exits={"output": 1})
+    ran = await scene.run("infra", "renew", "green", "--yes")
+    assert (ran.exit, "does not have the expected content" in ran.err) == (2, True), ran.err
+    assert "apply" not in [call[1] for call in scene.terraform.calls]
+
+
+class Heard:
+    """An output that notes what it is told, and lets the world go on each time."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        self.lines: list[str] = []
+        self._then = then
+
+    def say(self, line: str, _style: str = "") -> None:
+        self.lines.append(line)
+        self._then()
+
+
+async def test_a_new_machine_is_waited_for_until_cloud_init_is_done(scene: Scene) -> None:
+    machine = scene.world.hosts.machines["green-1"]
+    machine.first_boot = AT_WORK
+    heard = Heard(lambda: setattr(machine, "first_boot", ""))
+    lines = await _waited(scene, heard)
+    assert lines == [f"  green-1: {AT_WORK}", "  green-1 is ready"]
+
+
+async def test_a_new_machine_that_cloud_init_spoilt_is_refused(scene: Scene) -> None:
+    scene.world.hosts.machines["green-1"].first_boot = "cloud-init ended with errors: apt"
+    with pytest.raises(Refused, match="green-1: cloud-init ended with errors: apt"):
+        await _waited(scene, Heard(lambda: None))
+
+
+async def _waited(scene: Scene, heard: Heard) -> list[str]:
+    call: Any = SimpleNamespace(output=heard)
+    project = open_project(None, start=scene.world.root)
+    async with scene.world.connect(project, Need(balancer=False), {}) as connected:
+        await wait_ready(call, msgspec.structs.replace(connected, lab=True), ["green-1"])
+    return heard.lines

@@ -8,6 +8,7 @@ import pytest
 from tests.infra.fake_terraform import FakeTerraform
 
 from celadon.adapters import terraform_run
+from celadon.adapters.terraform import output as terraform_output
 from celadon.adapters.terraform_run import Terraform, program
 from celadon.core.errors import CeladonError, NoAnswer, Refused, Unavailable
 
@@ -122,3 +123,14 @@ def test_without_terraform_that_is_said(tmp_path: Path) -> None:
         program({"PATH": str(tmp_path)})
     (tmp_path / "tofu").touch(mode=0o755)
     assert program({"PATH": str(tmp_path)}).endswith("tofu")
+
+
+async def test_tofu_alone_tells_a_deploy_its_hosts(fake: FakeTerraform, tmp_path: Path) -> None:
+    """`hosts.terraform` and `infra apply` find the same program."""
+    (fake.folder / "terraform").rename(fake.folder / "tofu")
+    (fake.folder / "output.json").write_text("{}")
+    environ = {"PATH": str(fake.folder)}
+    assert (await terraform_output(tmp_path, environ)).strip() == "{}"
+    (fake.folder / "tofu").unlink()
+    with pytest.raises(Refused, match=r"hosts\.terraform: neither terraform nor tofu"):
+        await terraform_output(tmp_path, environ)

@@ -1,6 +1,6 @@
 """The ports `Store` and `Homes` on hosts: the app's lease, intent and journal, kept by the agent there."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -111,10 +111,7 @@ class HostHomes:
     ) -> None:
         """In pieces that fit a frame."""
         texts = [_text(event) for event in events]
-        while texts:
-            piece, size = [texts.pop(0)], 0
-            while texts and (size := size + len(texts[0])) < PIECE:
-                piece.append(texts.pop(0))
+        for piece in _pieces(texts):
             args = self._args(seat, fence) | {"journal": rollout, "start": start, "events": piece}
             await self._ask(host, Call("home_receive", args))
             start += len(piece)
@@ -145,6 +142,20 @@ class HostHomes:
 
     def _args(self, seat: Seat, fence: int) -> dict[str, Any]:
         return {"app": self._app, "seat": msgspec.to_builtins(seat), "fence": fence}
+
+
+def _pieces(texts: Sequence[str]) -> Iterator[list[str]]:
+    """In order, each of about PIECE characters, or of one text that is longer."""
+    piece: list[str] = []
+    size = 0
+    for text in texts:
+        if piece and size + len(text) > PIECE:
+            yield piece
+            piece, size = [], 0
+        piece.append(text)
+        size += len(text)
+    if piece:
+        yield piece
 
 
 class _Page(msgspec.Struct, frozen=True):

@@ -1,15 +1,13 @@
 """The files that say which key a host has: the project's `.celadon/known_hosts`, and the user's own."""
 
 import base64
-import contextlib
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import asyncssh
 
+from celadon.adapters import files
 from celadon.adapters.http import quoted
 from celadon.core.errors import Refused
 
@@ -42,18 +40,7 @@ class KnownHosts:
 
     def _replace(self, text: str) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=".known_hosts.", dir=self.path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
-                os.fchmod(file.fileno(), 0o644)
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self.path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                Path(name).unlink()
-            raise
+        files.replace(self.path, text, mode=0o644)
 
 
 def together(project: Path, known: str) -> str:
@@ -119,5 +106,9 @@ def fingerprint_of_line(line: str) -> str:
         key = base64.b64decode(words[2], validate=True)
     except ValueError as error:
         raise Refused("a known_hosts line has a key that is not base64", hint="celadon hosts trust") from error
-    digest = hashlib.sha256(key).digest()
-    return "SHA256:" + base64.b64encode(digest).decode("ascii").rstrip("=")
+    return fingerprint_of(key)
+
+
+def fingerprint_of(public: bytes) -> str:
+    """Of a public key as SSH sends it."""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(public).digest()).decode("ascii").rstrip("=")

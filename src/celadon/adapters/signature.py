@@ -18,6 +18,7 @@ from typing import Literal
 import asyncssh
 import msgspec
 
+from celadon.adapters.known_hosts import fingerprint_of
 from celadon.core.errors import Refused
 
 NAMESPACE = "celadon-certificate"
@@ -46,7 +47,7 @@ class Signer(msgspec.Struct, frozen=True):
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint(self.pair.public_data)
+        return fingerprint_of(self.pair.public_data)
 
     async def sign(self, data: bytes) -> bytes:
         """The armoured signature. Raises ValueError or TimeoutError where an agent declines."""
@@ -88,17 +89,13 @@ def judge(data: bytes, signature: bytes, known: Path) -> Verdict:
         line = _public_line(fields[0])
     except (ValueError, struct.error):
         return Verdict(judgement="changed")
-    shown = fingerprint(fields[0])
+    shown = fingerprint_of(fields[0])
     if fields[1] != NAMESPACE.encode() or not _holds(data, signature, "anybody", f"* {line}"):
         return Verdict(judgement="changed", fingerprint=shown)
     for name, allowed in _entries(known):
         if _holds(data, signature, name, allowed):
             return Verdict(judgement="genuine", signer=name, fingerprint=shown)
     return Verdict(judgement="unknown signer", fingerprint=shown, line=line)
-
-
-def fingerprint(public: bytes) -> str:
-    return "SHA256:" + base64.b64encode(hashlib.sha256(public).digest()).decode().rstrip("=")
 
 
 # -- keys ------------------------------------------------------------------------------------------

@@ -6,16 +6,14 @@ host_private_keys.auto.tfvars.json  private halves, 0600, ignored by git
 """
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import asyncssh
 import msgspec
 
+from celadon.adapters import files
 from celadon.core.errors import Refused
 from celadon.core.release import Colour
 
@@ -60,7 +58,7 @@ def write_colours(folder: Path, colours: Mapping[Colour, Wanted]) -> None:
     plain = {
         "colours": {colour.value: msgspec.to_builtins(wanted) | _always(wanted) for colour, wanted in colours.items()}
     }
-    _write(folder / COLOURS, json.dumps(plain, indent=2) + "\n", mode=0o644)
+    files.replace(folder / COLOURS, json.dumps(plain, indent=2) + "\n", mode=0o644)
 
 
 def machines(colours: Mapping[Colour, Wanted]) -> tuple[str, ...]:
@@ -109,9 +107,9 @@ def prune_keys(folder: Path, there: Iterable[str]) -> None:
 def _keep(folder: Path, public: Mapping[str, str], private: Mapping[str, str]) -> None:
     """The private halves first: a public one alone would be taken for a machine that exists."""
     if private != _keys(folder, PRIVATE) or not (folder / PRIVATE).exists():
-        _write(folder / PRIVATE, json.dumps({"host_private_keys": private}, indent=2) + "\n", mode=0o600)
+        files.replace(folder / PRIVATE, json.dumps({"host_private_keys": private}, indent=2) + "\n", mode=0o600)
     if public != _keys(folder, PUBLIC) or not (folder / PUBLIC).exists():
-        _write(folder / PUBLIC, json.dumps({"host_keys": public}, indent=2) + "\n", mode=0o644)
+        files.replace(folder / PUBLIC, json.dumps({"host_keys": public}, indent=2) + "\n", mode=0o644)
 
 
 def _always(wanted: Wanted) -> dict[str, int]:
@@ -139,19 +137,3 @@ def _read(path: Path) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "is not UTF-8 text"
         raise Refused(f"{path.parent.name}/{path.name}: {why}", where=path.name) from None
-
-
-def _write(path: Path, text: str, *, mode: int) -> None:
-    """Whole or not at all; a secret is never readable by others, not for a moment."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise
