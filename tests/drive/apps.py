@@ -9,11 +9,14 @@ from tests.simulation.ports import Ports
 from tests.simulation.virtual import run
 from tests.simulation.world import SimWorld
 
-from celadon.core.intent import Health, Timing, Verify
+from celadon.core.action import Finish
+from celadon.core.intent import Health, Intent, Timing, Verify
 from celadon.core.observed import Mode, Probe
 from celadon.core.release import Colour, Release
 from celadon.core.wanted import Options, Wanted
 from celadon.drive.app import App, Ending
+from celadon.drive.driver import decode_intent
+from celadon.drive.lease import decode
 
 TIMING = Timing(
     settle=10.0,
@@ -127,3 +130,19 @@ async def _users(shop: Shop, *, users: bool) -> None:
 
 def spawn(work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
     return asyncio.get_running_loop().create_task(work)
+
+
+def result(ending: Ending) -> str:
+    assert isinstance(ending.end, Finish), ending.end
+    return ending.end.result
+
+
+def stored(shop: Shop) -> Intent:
+    intent = decode_intent(shop.world.intent)
+    assert intent is not None
+    return intent
+
+
+def lease_is_free(shop: Shop) -> bool:
+    facts = decode(shop.world.lease)
+    return facts is None or not facts.holder
