@@ -1,0 +1,102 @@
+"""F4, F5 and F6: what happens to the world in the middle of a deploy: the API, the SSH link, a host's Docker."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from benchmarks.scoreboard.ground import Ground, Seen
+from benchmarks.scoreboard.results import Cell
+
+from celadon.core.errors import Unavailable
+
+API: dict[str, dict[str, Any]] = {
+    "500": {"kind": "status", "status": 500, "path": "/nodebalancers/*", "count": 4},
+    "429": {"kind": "status", "status": 429, "retry_after": 1, "path": "/nodebalancers/*", "count": 4},
+    "lost answers": {"kind": "lost", "method": "PUT", "path": "/nodebalancers/*", "count": 2},
+}
+CUT = 10.0  # seconds without SSH
+SSH = ("-p", "tcp", "--dport", "22", "-j", "DROP")
+Fault = Callable[[], AbstractAsyncContextManager[None]]
+
+
+async def api(ground: Ground) -> dict[str, Cell]:
+    """F4: from half-way on, the API fails so many requests."""
+
+    def fault(body: dict[str, Any]) -> Fault:
+        @asynccontextmanager
+        async def armed() -> AsyncIterator[None]:
+            await asyncio.to_thread(ground.call, "POST", "/lab/faults", body)
+            try:
+                yield
+            finally:
+                await asyncio.to_thread(ground.call, "DELETE", "/lab/faults")
+
+        return armed
+
+    return {"F4": await _through(ground, {name: fault(body) for name, body in API.items()})}
+
+
+async def link(ground: Ground) -> dict[str, Cell]:
+    """F5: packets of SSH, and only these, are dropped for a while; established connections hang."""
+
+    @asynccontextmanager
+    async def cut() -> AsyncIterator[None]:
+        await _program(*ground.lab.enter, "iptables", "-I", "OUTPUT", *SSH)
+        try:
+            await asyncio.sleep(CUT)
+        finally:
+            await _program(*ground.lab.enter, "iptables", "-D", "OUTPUT", *SSH)
+        yield
+
+    return {"F5": await _through(ground, {"half-way": cut})}
+
+
+async def host(ground: Ground) -> dict[str, Cell]:
+    """F6: the second host's Docker goes down with its containers, and comes back with them."""
+
+    @asynccontextmanager
+    async def restarted() -> AsyncIterator[None]:
+        await asyncio.to_thread(ground.lab.hosts[1].restart_engine)
+        yield
+
+    return {"F6": await _through(ground, {"half-way": restarted})}
+
+
+async def _through(ground: Ground, faults: dict[str, Fault]) -> Cell:
+    """One deploy through each fault, from half-way on, run again until it says that all is well."""
+    total, by_hand, runs, told = Seen(), 0, 0, list[str]()
+    for name, fault in faults.items():
+        version, seen = ground.fresh(), Seen()
+        length = ground.seconds
+        async with ground.watched(seen):
+            began = time.monotonic()
+            running = await ground.begin(ground.contender.deploy(ground, version))
+            await asyncio.sleep(length / 2)
+            async with fault():
+                ran = await running.ended()
+            again = 0
+            if ran.exit:
+                again, _ = await ground.again(version)
+            else:
+                ground.live = version
+            wrong = await ground.wrong(version)
+            took = time.monotonic() - began
+        told.append(
+            f"{name}: {seen.harmed} failed, exit {ran.exit}, {again} more runs, {took:.0f} s; {wrong or 'whole'}"
+        )
+        runs += again
+        total.harmed, total.sent = total.harmed + seen.harmed, total.sent + seen.sent
+        total.failures += seen.failures
+        if wrong:
+            by_hand += await ground.mended()
+    text = f"{total.harmed} of {total.sent:,}; run again {runs}; by hand {by_hand}"
+    return Cell(text=text, good=total.harmed == by_hand == 0, facts={"faults": told, "failures": total.failures})
+
+
+async def _program(*words: str) -> None:
+    process = await asyncio.create_subprocess_exec(*words, stderr=asyncio.subprocess.PIPE)
+    _, said = await asyncio.wait_for(process.communicate(), 20)
+    if process.returncode:
+        raise Unavailable(f"{words[-1]}: {said.decode()[-200:]}")
