@@ -21,8 +21,13 @@ api() { # METHOD URL [BODY]
   curl --fail --silent --show-error --max-time 20 --request "$1" ${3:+--data "$3"} --header 'Content-Type: application/json' \
     --header @<(printf 'Authorization: Bearer %s' "$LINODE_TOKEN") "$2"
 }
-node() { api GET "$nodes" | jq --raw-output --arg label "$1" --arg field "$2" '.data[] | select(.label == $label)[$field]'; }
-set_mode() { api PUT "$nodes/$(node "$1" id)" "{\"mode\": \"$2\"}" >/dev/null && echo "$1: $2"; }
+node() { api GET "$nodes" | jq --raw-output --arg name "$1" --arg field "$2" '.data[] | select(.label == $name) | .[$field]'; }
+set_mode() {
+  local id
+  id=$(node "$1" id)
+  api PUT "$nodes/$id" "{\"mode\": \"$2\"}" >/dev/null
+  echo "$1: $2"
+}
 healthy() { curl --fail --silent --max-time 2 --output /dev/null "http://$1:8000$HEALTH"; }
 up() { [ "$(node "$1" status)" = UP ]; }
 within() { # SECONDS COMMAND...: until it succeeds
@@ -34,16 +39,16 @@ within() { # SECONDS COMMAND...: until it succeeds
   done
 }
 
-live=$(fact blue) idle=$(fact green)
-if [ "$(node "$live" mode)" != accept ]; then
-  live=$(fact green) idle=$(fact blue)
+live=$(fact blue) idle=$(fact green) address=$(fact green_address)
+mode=$(node "$live" mode) # an assignment of its own: if the API does not answer, this ends here
+if [ "$mode" != accept ]; then
+  live=$(fact green) idle=$(fact blue) address=$(fact blue_address)
 fi
-address=$(fact "${idle}_address")
 
 if [ "$1" != --rollback ]; then
   set_mode "$idle" reject # a run that was interrupted may have left it in
   ssh -F "$SSH_CONFIG" "$idle" "docker pull --quiet '$IMAGE:$1'"
-  ssh -F "$SSH_CONFIG" "$idle" "docker stop --time 40 app; docker rm app" 2>/dev/null || true
+  ssh -F "$SSH_CONFIG" "$idle" "docker stop -t 40 app; docker rm app" 2>/dev/null || true
   ssh -F "$SSH_CONFIG" "$idle" "docker run --detach --name app --restart unless-stopped --publish 8000:8000 \
     --env-file app.env --env APP_VERSION='$1' --env GREETING='$GREETING' '$IMAGE:$1'"
 fi

@@ -13,7 +13,7 @@ for host in $HOSTS; do
   ssh -F "$SSH_CONFIG" "$host" \
     "IMAGE=${IMAGE@Q} TAG=${tag@Q} HEALTH=${HEALTH@Q} GREETING=${GREETING@Q} WITHIN=${WITHIN@Q} bash -es" <<'REMOTE'
 docker pull --quiet "$IMAGE:$TAG"
-docker stop --time 40 app 2>/dev/null || true
+docker stop -t 40 app 2>/dev/null || true
 docker rm app 2>/dev/null || true
 docker run --detach --name app --restart unless-stopped --publish 8000:8000 \
   --env-file app.env --env APP_VERSION="$TAG" --env GREETING="$GREETING" "$IMAGE:$TAG"
