@@ -71,7 +71,9 @@ class Celadon:
         try:
             status = json.loads(ran.out[ran.out.index("{") :])
         except ValueError:
-            return [*found, f"status: exit {ran.exit}: {ran.out[-200:]}"]
+            status = {}
+        if ran.exit or "rollout" not in status:
+            return [*found, f"status: exit {ran.exit}: {ran.out[-300:]}"]
         if status["rollout"] is not None:
             found.append("a rollout is open")
         if status["lease"] is not None and status["lease"]["holder"]:

@@ -27,7 +27,7 @@ async def clean_deploys(ground: Ground) -> dict[str, Cell]:
             took.append(time.monotonic() - began)
         problems += bool(ran.exit or await ground.wrong(version))
         per.append(mine.harmed)
-        _join(seen, mine)
+        seen.join(mine)
     remark = f"{problems} of {DEPLOYS} deploys did not end well" if problems else ""
     return {"F1": _requests(seen, per, took, remark)}
 
@@ -65,13 +65,3 @@ def _requests(seen: Seen, per: list[int], took: list[float], remark: str) -> Cel
     }  # fmt: skip
     good = seen.harmed == 0 and not remark
     return Cell(text=f"{seen.harmed} of {seen.sent:,}", good=good, remark=remark, facts=facts)
-
-
-def _join(total: Seen, more: Seen) -> None:
-    total.sent += more.sent
-    total.harmed += more.harmed
-    for kind, (sent, harmed) in more.kinds.items():
-        before = total.kinds.get(kind, [0, 0])
-        total.kinds[kind] = [before[0] + sent, before[1] + harmed]
-    total.failures += more.failures
-    total.latest = max(total.latest, more.latest)

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.scoreboard.ground import Ground, Seen
 from benchmarks.scoreboard.results import Cell
+from tests.rig.netns_hosts import DockerHost
 
 from celadon.core.errors import Unavailable
 
@@ -54,14 +55,17 @@ async def link(ground: Ground) -> dict[str, Cell]:
 
 
 async def host(ground: Ground) -> dict[str, Cell]:
-    """F6: the second host's Docker goes down with its containers, and comes back with them."""
+    """F6: a host's Docker goes down with its containers, and comes back with them; each host in turn."""
 
-    @asynccontextmanager
-    async def restarted() -> AsyncIterator[None]:
-        await asyncio.to_thread(ground.lab.hosts[1].restart_engine)
-        yield
+    def fault(each: DockerHost) -> Fault:
+        @asynccontextmanager
+        async def restarted() -> AsyncIterator[None]:
+            await asyncio.to_thread(each.restart_engine)
+            yield
 
-    return {"F6": await _through(ground, {"half-way": restarted})}
+        return restarted
+
+    return {"F6": await _through(ground, {each.name: fault(each) for each in ground.lab.hosts})}
 
 
 async def _through(ground: Ground, faults: dict[str, Fault]) -> Cell:
@@ -87,8 +91,7 @@ async def _through(ground: Ground, faults: dict[str, Fault]) -> Cell:
             f"{name}: {seen.harmed} failed, exit {ran.exit}, {again} more runs, {took:.0f} s; {wrong or 'whole'}"
         )
         runs += again
-        total.harmed, total.sent = total.harmed + seen.harmed, total.sent + seen.sent
-        total.failures += seen.failures
+        total.join(seen)
         if wrong:
             by_hand += await ground.mended()
     text = f"{total.harmed} of {total.sent:,}; run again {runs}; by hand {by_hand}"

@@ -42,8 +42,8 @@ FIGURES = {
         ),
         Figure(
             "F6", "failed requests, host goes down",
-            "Docker of the second host restarted half-way, all its containers with it (they come back). What its users "
-            "miss meanwhile is the host's own, and in every column", "few, 0 by hand",
+            "Docker restarted half-way with all containers of that host (they come back), once on each host. What its "
+            "users miss meanwhile is the host's own, and in every column", "few, 0 by hand",
         ),
         Figure(
             "F7", "bad releases",

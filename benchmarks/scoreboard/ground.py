@@ -81,6 +81,15 @@ class Seen(msgspec.Struct):
         self.failures += [_line(failure) for failure in report.failures]
         self.latest = max(self.latest, report.latest)
 
+    def join(self, more: "Seen") -> None:
+        self.sent += more.sent
+        self.harmed += more.harmed
+        for kind, (sent, harmed) in more.kinds.items():
+            before = self.kinds.get(kind, [0, 0])
+            self.kinds[kind] = [before[0] + sent, before[1] + harmed]
+        self.failures += more.failures
+        self.latest = max(self.latest, more.latest)
+
 
 def _line(failure: Failure) -> str:
     return f"{failure.at:.1f} s {failure.kind}: {failure.reason}"
@@ -123,16 +132,17 @@ class Ground(DockerStage):
         return version
 
     async def deploy(self, version: str) -> Ran:
-        began = time.monotonic()
         ran = await self.run(self.contender.deploy(self, version))
         if ran.exit == 0:
-            self.live, self.seconds = version, time.monotonic() - began
+            self.live = version
         return ran
 
     async def deployed(self, version: str = "") -> str:
         """A clean deploy that must work: what a case begins with."""
         version = version or self.fresh()
+        began = time.monotonic()
         ran = await self.deploy(version)
+        self.seconds = time.monotonic() - began
         if ran.exit or await self.wrong(version):
             raise Unavailable(
                 f"{self.app}: a clean deploy of {version} did not work", details=tuple(ran.out.splitlines()[-15:])
