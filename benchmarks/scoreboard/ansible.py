@@ -24,6 +24,7 @@ class Ansible(Peer):
         "NodeBalancer's. Rollback: the tag before."
     )
     files = ("rolling.yml",)
+    playbook = "rolling.yml"
 
     def versions(self) -> Sequence[str]:
         return (PACKAGE.replace("==", " "), version_of(str(environment() / "ansible-playbook"), "--version"))
@@ -41,11 +42,30 @@ class Ansible(Peer):
     def deploy(self, ground: Ground, version: str, asked: Asked = PLAIN) -> Job:
         told = {
             "tag": version, "image": ground.repository, "health": asked.health, "greeting": asked.greeting,
-            "within": WITHIN, "settle": SETTLE,
+            "within": WITHIN, "settle": SETTLE, "nodes": ground.api + ground.nodes_path,
         }  # fmt: skip
-        playbook = str(environment() / "ansible-playbook")
-        argv = (playbook, "--inventory", "hosts.ini", "rolling.yml", "--extra-vars", json.dumps(told))
+        program = str(environment() / "ansible-playbook")
+        argv = (program, "--inventory", "hosts.ini", self.playbook, "--extra-vars", json.dumps(told))
         return Job(argv, ground.project, {**self.environ(ground, asked), "LC_ALL": "C.UTF-8"})
+
+
+class AnsibleDrained(Ansible):
+    """As its own documentation has rolling updates: out of the balancer, replaced, back in."""
+
+    name = "ansible-drained"
+    title = "Ansible, serial 1, nodes taken out"
+    method = (
+        "The same, and each host is taken out of the NodeBalancer through the API first, and put back when it is "
+        "healthy; the next one comes when it is UP. Rollback: the tag before."
+    )
+    files = ("rolling_drained.yml",)
+    playbook = "rolling_drained.yml"
+
+    def without(self, figure: str) -> str | None:
+        return None
+
+    def environ(self, ground: Ground, asked: Asked) -> dict[str, str]:
+        return {**super().environ(ground, asked), **ground.home}
 
 
 def environment() -> Path:

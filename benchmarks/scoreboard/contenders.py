@@ -1,6 +1,6 @@
 """Who takes part, in the order of the table's columns."""
 
-from benchmarks.scoreboard.ansible import Ansible
+from benchmarks.scoreboard.ansible import Ansible, AnsibleDrained
 from benchmarks.scoreboard.celadon_itself import Celadon
 from benchmarks.scoreboard.compose import Compose
 from benchmarks.scoreboard.contender import Contender
@@ -9,5 +9,5 @@ from benchmarks.scoreboard.deploy_sh import DeploySh
 from benchmarks.scoreboard.stop_and_run import StopAndRun
 
 CONTENDERS: dict[str, Contender] = {
-    each.name: each for each in (Control(), Celadon(), DeploySh(), StopAndRun(), Compose(), Ansible())
+    each.name: each for each in (Control(), Celadon(), DeploySh(), StopAndRun(), Compose(), Ansible(), AnsibleDrained())
 }

@@ -253,6 +253,10 @@ class Ground(DockerStage):
         return found
 
     @property
+    def api(self) -> str:
+        return self._api
+
+    @property
     def nodes_path(self) -> str:
         return self._path
 

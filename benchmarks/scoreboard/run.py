@@ -83,7 +83,8 @@ class Run:
         plays = self._wanted(contender)
         try:
             if plays:
-                self.board.versions = {**self.board.versions, contender.name: list(await asyncio.to_thread(contender.versions))}
+                versions = list(await asyncio.to_thread(contender.versions))
+                self.board.versions = {**self.board.versions, contender.name: versions}
             while plays and self._in_time():  # a play that broke its ground: the next one begins on a new one
                 folder = Path(tempfile.mkdtemp(prefix=f"celadon-scoreboard-{contender.name}-"))
                 try:
