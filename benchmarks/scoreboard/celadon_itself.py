@@ -62,6 +62,9 @@ class Celadon:
     def rollback(self, ground: Ground, previous: str) -> Job:
         return self._job(ground, "rollback", "--yes")
 
+    def held(self, ground: Ground, version: str) -> Job | None:
+        return self._job(ground, "deploy", version, "--yes", "--until", "commit")
+
     async def wrong(self, ground: Ground) -> list[str]:
         found = []
         modes = sorted(node["mode"] for node in ground.nodes())

@@ -3,11 +3,13 @@
 import asyncio
 import statistics
 import time
+from typing import Any
 
 from benchmarks.scoreboard.ground import Ground, Seen
 from benchmarks.scoreboard.results import Cell
 
 from celadon.core.bound import upper_bound
+from celadon.core.errors import Unavailable
 
 DEPLOYS = 3
 ROLLBACKS = 2
@@ -46,16 +48,34 @@ async def rollbacks(ground: Ground) -> dict[str, Cell]:
     for _ in range(ROLLBACKS):
         before = ground.live
         await ground.deployed()
-        async with ground.watched(seen):
-            began = time.monotonic()
-            ran = await ground.run(ground.contender.rollback(ground, before))
-            await ground.until_served(before)
-            took.append(time.monotonic() - began)
-        if ran.exit or await ground.wrong(before):
-            return {"F14": Cell(text="did not go back", good=False, remark=f"exit {ran.exit}")}
-        ground.live = before
+        took.append(await _back(ground, before, seen))
     text = f"{statistics.median(took):.0f} s, {seen.harmed} failed"
-    return {"F14": Cell(text=text, good=seen.harmed == 0, facts={"seconds": took, "failures": seen.failures})}
+    facts: dict[str, Any] = {"seconds": took, "failures": seen.failures}
+    held = ground.contender.held(ground, ground.fresh())
+    if held is not None:
+        warm = Seen()
+        await ground.run(held)
+        facts["seconds_in_the_bake"] = await _back(ground, ground.live, warm)
+        facts["failures_in_the_bake"] = warm.harmed
+        text += f"; in the bake {facts['seconds_in_the_bake']:.0f} s, {warm.harmed} failed"
+        seen.join(warm)
+    return {"F14": Cell(text=text, good=seen.harmed == 0, facts=facts)}
+
+
+async def _back(ground: Ground, before: str, seen: Seen) -> float:
+    """Seconds until users get nothing but the version before. Raises when they do not."""
+    mine = Seen()
+    async with ground.watched(mine):
+        began = time.monotonic()
+        ran = await ground.run(ground.contender.rollback(ground, before))
+        await ground.until_served(before)
+        took = time.monotonic() - began
+    wrong = await ground.wrong(before)
+    if ran.exit or wrong:
+        raise Unavailable(f"the rollback to {before} ended with {ran.exit}", details=tuple(wrong))
+    ground.live = before
+    seen.join(mine)
+    return took
 
 
 def _requests(seen: Seen, per: list[int], took: list[float], remark: str) -> Cell:

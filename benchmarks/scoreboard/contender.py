@@ -52,6 +52,9 @@ class Contender(Protocol):
     def rollback(self, ground: "Ground", previous: str) -> Job:
         """Its own way back to the version before."""
 
+    def held(self, ground: "Ground", version: str) -> Job | None:
+        """A deploy that ends with the version before still warm, where there is such a thing."""
+
     async def wrong(self, ground: "Ground") -> list[str]:
         """What of its own is not as it should be when nothing is under way: nodes, locks, open rollouts."""
 

@@ -34,7 +34,8 @@ async def kills(ground: Ground) -> dict[str, Cell]:
         took.append(seconds)
         seen.join(mine)
         facts.append(
-            f"{number}/{KILLS + 1}: {mine.harmed} failed, {times} runs, {seconds:.0f} s; left: {left}; {wrong}"
+            f"{number}/{KILLS + 1}: {mine.harmed} failed; left: {', '.join(left) or 'nothing amiss'}; "
+            f"run again {times} x, {seconds:.0f} s; then {', '.join(wrong) or 'whole'}"
         )
         if wrong:
             by_hand += await ground.mended()
@@ -61,7 +62,7 @@ async def not_alone(ground: Ground) -> dict[str, Cell]:
             winners = [version for version, code in zip((one, two), exits, strict=True) if code == 0]
             wrong = await ground.wrong(*(winners or (ground.live,)))
             agreed += len(winners) <= 1 and not wrong
-            said.append(f"exits {exits}; {wrong or 'whole'}")
+            said.append(f"exits {exits[0]} and {exits[1]}; then {', '.join(wrong) or 'whole'}")
             await ground.mended()
         version = ground.fresh()
         running = await ground.begin(ground.contender.deploy(ground, version))
@@ -72,7 +73,8 @@ async def not_alone(ground: Ground) -> dict[str, Cell]:
         end(all_of_it)
         times, seconds = await ground.again(version)
         wrong = await ground.wrong(version)
-        said.append(f"cancelled: exit {cancelled.exit}; again: {times} runs, {seconds:.0f} s; {wrong or 'whole'}")
+        then = ", ".join(wrong) or "whole"
+        said.append(f"cancelled: exit {cancelled.exit}; run again {times} x, {seconds:.0f} s; then {then}")
         stuck = bool(wrong) and await ground.mended()
     text = f"{agreed} of {RACES} races right; cancelled: {'stuck' if stuck else 'goes on'}; {seen.harmed} failed"
     good = agreed == RACES and not stuck and seen.harmed == 0

@@ -87,9 +87,8 @@ async def _through(ground: Ground, faults: dict[str, Fault]) -> Cell:
                 ground.live = version
             wrong = await ground.wrong(version)
             took = time.monotonic() - began
-        told.append(
-            f"{name}: {seen.harmed} failed, exit {ran.exit}, {again} more runs, {took:.0f} s; {wrong or 'whole'}"
-        )
+        then = ", ".join(wrong) or "whole"
+        told.append(f"{name}: {seen.harmed} failed; exit {ran.exit}, run again {again} x, {took:.0f} s; then {then}")
         runs += again
         total.join(seen)
         if wrong:

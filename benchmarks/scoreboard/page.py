@@ -1,7 +1,9 @@
 """The one table, for a terminal and as the page `docs/scoreboard.md`. Nothing here measures."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks.scoreboard.contenders import CONTENDERS
 from benchmarks.scoreboard.figures import FIGURES
@@ -10,7 +12,8 @@ from benchmarks.scoreboard.results import Board, Cell
 
 PAGE = Path(__file__).parents[2] / "docs" / "scoreboard.md"
 NOT_YET = "not measured"
-MOST = 8  # lines of one kind
+MOST = 12  # lines of one kind
+CROSSED = {"F7": "kinds", "F8": "servers"}  # the figures that have a table of their own, and the fact that it shows
 METHOD = Path(__file__).with_name("method.md")
 
 
@@ -78,35 +81,61 @@ def marked(cell: Cell | None) -> str:
 
 
 def details(board: Board) -> Iterator[str]:
+    """What was kept of each measurement: a table where it has parts with names, else lines."""
     for figure in FIGURES.values():
         yield from (f"### {figure.id}: {figure.title}", "")
+        shown_as_table = CROSSED.get(figure.id, "")
+        if shown_as_table:
+            yield from (*_crossed(board, figure.id, shown_as_table), "")
         for name, each in CONTENDERS.items():
             cell = board.cell(name, figure.id)
             yield f"- {each.title}: {escaped(shown(cell))}{_remark(cell)}"
-            yield from (f"  - {escaped(line)}" for line in facts(cell))
+            yield from (f"  - {escaped(line)}" for line in facts(cell, besides=shown_as_table))
         yield ""
+
+
+def _crossed(board: Board, figure: str, fact: str) -> Iterator[str]:
+    """Parts down, contenders across."""
+    cells = {name: cell for name in CONTENDERS if (cell := board.cell(name, figure)) is not None and fact in cell.facts}
+    parts = {name: _flat(cell.facts[fact]) for name, cell in cells.items()}
+    yield "| | " + " | ".join(CONTENDERS[name].title for name in cells) + " |"
+    yield "| --- |" + " --- |" * len(cells)
+    for part in dict.fromkeys(part for its in parts.values() for part in its):
+        yield f"| {part} | " + " | ".join(escaped(its.get(part, "")) for its in parts.values()) + " |"
+
+
+def _flat(parts: dict[str, Any]) -> dict[str, str]:
+    """`{"gunicorn": {"fast": [60, 0]}}` is `{"gunicorn, fast": "0 of 60"}`."""
+    found: dict[str, str] = {}
+    for name, value in parts.items():
+        if isinstance(value, dict):
+            found |= {f"{name}, {key}": text for key, text in _flat(value).items()}
+        else:
+            found[name] = _plain(value)
+    return found
 
 
 def _remark(cell: Cell | None) -> str:
     return f" ({escaped(cell.remark)})" if cell is not None and cell.remark else ""
 
 
-def facts(cell: Cell | None) -> Iterator[str]:
+def facts(cell: Cell | None, besides: str = "") -> Iterator[str]:
     """What was kept of a measurement, a line each."""
-    if cell is None:
-        return
-    for name, value in cell.facts.items():
-        match value:
-            case _ if not value:
-                pass
-            case dict():
-                yield f"{name}: " + "; ".join(f"{key} {_plain(item)}" for key, item in value.items())
-            case [*items] if all(isinstance(item, str) for item in items):
-                yield from (f"{name}: {item}" for item in items[:MOST])
-                if len(items) > MOST:
-                    yield f"{name}: {len(items) - MOST} more"
-            case _:
-                yield f"{name}: {_plain(value)}"
+    for name, value in cell.facts.items() if cell is not None else ():
+        if not value or name == besides:
+            continue
+        words = name.replace("_", " ")
+        if name == "failures":  # "1.5 s slow: status 503": the first 20 of each load
+            reasons = Counter(str(line).partition(": ")[2] for line in value)
+            yield "of the failures, by reason (20 a load are kept): " + ", ".join(
+                f"{reason} x {count}" for reason, count in reasons.most_common(5)
+            )
+        elif isinstance(value, list) and all(isinstance(item, str) for item in value):
+            yield from (f"{words}: {item}" for item in value[:MOST])
+        elif isinstance(value, dict):
+            yield f"{words}: " + "; ".join(f"{key} {text}" for key, text in _flat(value).items())
+        else:
+            yield f"{words}: {_plain(value)}"
 
 
 def _plain(value: object) -> str:

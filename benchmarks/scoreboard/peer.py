@@ -53,6 +53,9 @@ class Peer:
     def rollback(self, ground: Ground, previous: str) -> Job:
         return self.deploy(ground, previous)
 
+    def held(self, ground: Ground, version: str) -> Job | None:
+        return None
+
     async def wrong(self, ground: Ground) -> list[str]:
         modes = {node["label"]: node["mode"] for node in ground.nodes() if node["mode"] != "accept"}
         return [f"nodes: {modes}"] if modes else []

@@ -54,8 +54,8 @@ def test_the_page_shows_a_bad_cell_with_its_remark_and_what_is_behind_it(tmp_pat
     text = file.read_text()
     assert "**! 3 of 900**" in text
     assert "1 of 3 did not end well" in text
-    assert "failures: 1.0 s new: status 503" in text
-    assert "kinds: crash noticed in 4 s" in text
+    assert "status 503 x 1" in text
+    assert "| crash | noticed in 4 s |" in text
     assert "n/a (it has none)" in text
     assert "nothing" not in text.partition("## What stands")[2]
 
