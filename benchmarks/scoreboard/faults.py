@@ -68,6 +68,19 @@ async def host(ground: Ground) -> dict[str, Cell]:
     return {"F6": await _through(ground, {each.name: fault(each) for each in ground.lab.hosts})}
 
 
+async def host_alone(ground: Ground) -> dict[str, Cell]:
+    """The control of F6: the same, and nobody deploys."""
+    seen = Seen()
+    for each in ground.lab.hosts:
+        async with ground.watched(seen):
+            await asyncio.to_thread(each.restart_engine)
+            wrong = await ground.wrong(ground.live, within=60)
+        if wrong:
+            raise Unavailable(f"{each.name} does not come back", details=tuple(wrong))
+    text = f"{seen.harmed} of {seen.sent:,}"
+    return {"F6": Cell(text=text, good=seen.harmed == 0, facts={"failures": seen.failures})}
+
+
 async def _through(ground: Ground, faults: dict[str, Fault]) -> Cell:
     """One deploy through each fault, from half-way on, run again until it says that all is well."""
     total, by_hand, runs, told = Seen(), 0, 0, list[str]()

@@ -11,6 +11,13 @@ from benchmarks.scoreboard.ground import MIX, RATE, SETTLE, SLOW, WITHIN
 from benchmarks.scoreboard.results import Board, Cell
 
 PAGE = Path(__file__).parents[2] / "docs" / "scoreboard.md"
+WORDS = {
+    "bound": "share of requests that fails, at most (95 % sure)",
+    "late": "seconds by which the load itself was late, at most: large means a busy machine",
+    "per_deploy": "failed, by deploy",
+    "kinds": "failed, by kind of request",
+    "seconds": "seconds of the command",
+}
 NOT_YET = "not measured"
 MOST = 12  # lines of one kind
 CROSSED = {"F7": "kinds", "F8": "servers"}  # the figures that have a table of their own, and the fact that it shows
@@ -122,9 +129,9 @@ def _remark(cell: Cell | None) -> str:
 def facts(cell: Cell | None, besides: str = "") -> Iterator[str]:
     """What was kept of a measurement, a line each."""
     for name, value in cell.facts.items() if cell is not None else ():
-        if not value or name == besides:
+        if not value or name in (besides, "sent", "harmed"):  # the cell itself says those
             continue
-        words = name.replace("_", " ")
+        words = WORDS.get(name, name.replace("_", " "))
         if name == "failures":  # "1.5 s slow: status 503": the first 20 of each load
             reasons = Counter(str(line).partition(": ")[2] for line in value)
             yield "of the failures, by reason (20 a load are kept): " + ", ".join(
