@@ -34,6 +34,7 @@ nodebalancer = "app-nodebalancer"
 drain = "6m"
 
 [verify]
+path = "/"
 rate = 10
 contains = "{{version}}"
 """

@@ -60,7 +60,7 @@ def head(board: Board) -> Iterator[str]:
     yield "Celadon and what people use instead, measured on one rig under the same load. Written by `just scoreboard`"
     when = " to ".join(dict.fromkeys((*days[:1], *days[-1:]))) or "no day"
     yield f"from a real run of {when} on {board.machine or 'no machine'}."
-    yield "Bad cells are printed for everyone alike."
+    yield "Bad cells are printed for everyone alike." + f" {board.note}".rstrip()
     yield from ("", "## Method", "")
     mix = ", ".join(f"{share} % {kind}" for kind, share in MIX.items())
     method = METHOD.read_text()

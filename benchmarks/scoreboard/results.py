@@ -20,6 +20,7 @@ class Board(msgspec.Struct, kw_only=True):
     """All that one page is written from."""
 
     machine: str = ""
+    note: str = ""  # the circumstances of the run, in a sentence for the page
     versions: dict[str, list[str]] = {}  # by contender
     cells: dict[str, dict[str, Cell]] = {}  # by contender, then figure
 

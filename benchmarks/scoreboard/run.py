@@ -44,6 +44,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=60.0, help="no play begins later than this")
     parser.add_argument("--side-by-side", type=int, default=2, metavar="N", help="contenders at a time")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the JSON file")
+    parser.add_argument("--note", help="the circumstances, in a sentence for the page: what else the machine did")
     parser.add_argument("--page", action="store_true", help="measure nothing: print the table and write the page")
     return parser.parse_args(argv)
 
@@ -56,6 +57,9 @@ class Run:
         self._until: float = time.monotonic() + asked.minutes * 60
         self.board: Board = results.load(asked.results)
         self.board.machine = machine()
+        if asked.note is not None:
+            self.board.note = asked.note
+            results.save(asked.results, self.board)
 
     async def play(self) -> None:
         """Several contenders side by side, each on hosts of its own."""
