@@ -120,8 +120,8 @@ def test_ports_that_disagree(
 )
 def test_a_port_that_a_rollout_opens_has_the_candidate_alone_for_a_while(
     stage: str,
-    back: bool,
-    answer: tuple[str, Colour],  # noqa: FBT001 - a table
+    back: bool,  # noqa: FBT001 - a table
+    answer: tuple[str, Colour],
 ) -> None:
     """As it is after a crash anywhere: what serves on the port that served before decides."""
     facts = Facts(ports=(80, 443), new_ports=(443,))

@@ -28,7 +28,7 @@ FILES = {
     # Nothing to fetch and nowhere to fetch it from: what the user data asks for is installed.
     "/etc/apt/sources.list": "deb [trusted=yes] file:/srv/empty ./\n",
     "/srv/empty/Packages": "",
-    "/etc/default/locale": "LANG=C.UTF-8\n",  # images have one; without it Debian 12's looks for en_US, which is not there
+    "/etc/default/locale": "LANG=C.UTF-8\n",  # as images have it; Debian 12 would look for en_US, which is not there
     # Doubles: swap is the kernel's, and that is the machine's of the test;
     # and no systemd runs: what would be started is noted, all else is systemctl's own work.
     "/usr/local/sbin/systemctl": (
@@ -58,15 +58,11 @@ LOOKS = {
     "needrestart": ["perl", "-c", "/etc/needrestart/conf.d/celadon.conf"],
     "permissions": ["stat", "-c", "%a %n", "/etc/ssh/ssh_host_ed25519_key", "/etc/ssh/sshd_config.d/10-celadon.conf"],
 }
+VALIDATE = "exec dockerd --validate --config-file /etc/docker/daemon.json"
 DOCKER = {
     "daemon.json": ["cat", "/etc/docker/daemon.json"],
     # Debian 12's Docker, 20.10, cannot be asked.
-    "dockerd": [
-        "sh",
-        "-c",
-        "dockerd --help | grep -q -e --validate || exit 0; "
-        "exec dockerd --validate --config-file /etc/docker/daemon.json",
-    ],
+    "dockerd": ["sh", "-c", f"dockerd --help | grep -q -e --validate || exit 0; {VALIDATE}"],
     "started": ["cat", "/run/systemctl"],
     "enabled": ["systemctl", "is-enabled", "docker.service"],
     "unit": ["systemd-analyze", "verify", "docker.service"],
