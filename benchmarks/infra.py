@@ -1,0 +1,77 @@
+"""From nothing by Terraform to the first deploy, and what a deploy asks of the API with Terraform and without.
+
+python -m benchmarks.infra
+
+The lab makes a machine in no time, and the provider is the tests' stand-in: what is measured is Celadon, Terraform and
+cloud-init's report, and not how long Linode takes to boot. Both deploys are of the same stage, to the same machines:
+only celadon.toml differs, which names them for the second.
+"""
+
+import asyncio
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.counted import Counted
+from benchmarks.figures import Figure, show
+from benchmarks.stages import LIGHT, counted
+from tests.infra.rig import Tools, terraform_tools
+from tests.infra.scene import Scene, initialised, scene
+from tests.infra.terraform_stage import TerraformStage
+
+DEPLOYS = 3  # of each kind, in turns: polls depend on when an answer comes
+
+
+async def first_deploy(tools: Tools, folder: Path) -> tuple[float, float]:
+    """Seconds of `celadon infra apply` on an empty account, and of the first deploy after it."""
+    async with scene(tools, folder) as here:
+        await initialised(here)
+        await here.release("v1")
+        return await _seconds(here, "infra", "apply", "--yes"), await _seconds(here, "deploy", "v1", "--yes")
+
+
+async def _seconds(here: Scene, *words: str) -> float:
+    began = time.perf_counter()
+    await here.good(*words)
+    return time.perf_counter() - began
+
+
+async def usual_deploys(tools: Tools, folder: Path) -> tuple[list[Counted], list[Counted]]:
+    """With hosts.terraform, and with the same hosts named in celadon.toml. The first of all is not counted."""
+    async with TerraformStage(folder, tools) as stage:
+        await stage.release("v0", LIGHT)
+        await counted(stage, "deploy", "v0", "--yes")
+        found: tuple[list[Counted], list[Counted]] = ([], [])
+        for number in range(DEPLOYS):
+            for kind, into in enumerate(found):
+                stage.named = await stage.hosts_by_hand() if kind else ""
+                version = f"v{number}.{kind}"
+                await stage.release(version, LIGHT)
+                into.append(await counted(stage, "deploy", version, "--yes"))
+        return found
+
+
+def figures() -> list[Figure]:
+    with tempfile.TemporaryDirectory(prefix="celadon-bench-") as name:
+        folder = Path(name)
+        tools = terraform_tools(folder / "tools")
+        applied, deployed = asyncio.run(first_deploy(tools, folder))
+        with_it, without = asyncio.run(usual_deploys(tools, folder / "stage"))
+    calls = [statistics.median(each.calls.total for each in kind) for kind in (with_it, without)]
+    split = ", ".join(
+        f"{word} {'/'.join(str(each.calls.total) for each in kind)}"
+        for word, kind in (("with", with_it), ("without", without))
+    )
+    return [
+        Figure(
+            "infra: from `celadon infra apply` on an empty account to the end of the first deploy",
+            applied + deployed, None, "s", f"plan, apply and ready machines {applied:.1f} s, deploy {deployed:.1f} s",
+        ),
+        Figure("infra: API calls of a deploy with `hosts.terraform`, by those without", calls[0] / calls[1], 1.1, "x",
+               f"medians of {DEPLOYS} deploys each: {split}"),
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    show("infrastructure", figures())
