@@ -86,7 +86,7 @@ class TerraformStage(Stage):
         text = super()._config(case)
         head, _, rest = text.partition("[hosts]\n")
         _, _, tail = rest.partition("[verify]\n")
-        return f'{head}[hosts]\n{self.named or TERRAFORM}\n[verify]\n{tail}'
+        return f"{head}[hosts]\n{self.named or TERRAFORM}\n[verify]\n{tail}"
 
     async def hosts_by_hand(self) -> str:
         """The same machines by their addresses, as in a celadon.toml without Terraform; their keys are trusted."""
@@ -97,7 +97,9 @@ class TerraformStage(Stage):
             f"{colour} = [{', '.join(_by_address(host) for host in hosts)}]"
             for colour, hosts in output["hosts"].items()
         ]
-        return "\n".join([*lines, "", "[balancer]", f"nodebalancer = {output['nodebalancer']}", "add_nodes = false", ""])
+        return "\n".join(
+            [*lines, "", "[balancer]", f"nodebalancer = {output['nodebalancer']}", "add_nodes = false", ""]
+        )
 
 
 def _by_address(host: dict[str, Any]) -> str:

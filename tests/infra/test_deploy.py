@@ -21,6 +21,8 @@ def test_deploy_twice_and_roll_back(tools: Tools, tmp_path: Path) -> None:
             await stage.terraform.unchanged()
             assert (stage.project / ".celadon" / "known_hosts").read_text().strip() == ""  # nothing was copied
 
+            await as_many_calls_as_without_terraform(stage)
+
             async with load_on(stage, 30) as load:
                 await stage.release("v2")
                 async with recording(stage.lab.url) as recorder:
@@ -50,3 +52,19 @@ def test_deploy_twice_and_roll_back(tools: Tools, tmp_path: Path) -> None:
             assert sorted(modes[0].values()) == ["accept", "reject"]
 
     play(scene)
+
+
+async def as_many_calls_as_without_terraform(stage: TerraformStage) -> None:
+    """The look before a deploy, the same machines named in celadon.toml. `just bench --only infra` counts deploys."""
+    asked = []
+    async with recording(stage.lab.url) as recorder:
+        stage.api_url = recorder.url
+        for number, named in enumerate(("", await stage.hosts_by_hand())):
+            stage.named = named
+            await stage.release(f"v1.{number}")
+            recorder.forget()
+            done(await stage.celadon("plan", f"v1.{number}"))
+            asked.append(sorted(recorder.asked))
+    stage.named, stage.api_url = "", None
+    assert asked[0] == asked[1]
+    assert asked[0]

@@ -28,6 +28,8 @@ TLS = """\
 async def test_from_an_interrupted_apply_to_https_that_was_added_later(tools: Tools, tmp_path: Path) -> None:
     async with scene(tools, tmp_path) as here:
         await initialised(here)
+        await here.terraform.good("fmt", "-check", "-recursive", "-no-color")  # as `init --terraform` wrote it
+        await here.terraform.good("validate", "-no-color")
         await here.release("v1")
         await no_state_yet(here)
         await an_apply_that_is_interrupted(here)
@@ -35,6 +37,9 @@ async def test_from_an_interrupted_apply_to_https_that_was_added_later(tools: To
         await here.good("deploy", "v1", "--yes")
         await what_was_deleted_by_hand_is_explained(here)
         await https_added_later(here)
+        await here.terraform.apply("-destroy")
+        for path in ACCOUNT:
+            assert (await here.api("GET", path))["data"] == []
 
 
 async def no_state_yet(here: Scene) -> None:
