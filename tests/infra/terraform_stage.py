@@ -89,21 +89,14 @@ class TerraformStage(Stage):
         return f"{head}[hosts]\n{self.named or TERRAFORM}\n[verify]\n{tail}"
 
     async def hosts_by_hand(self) -> str:
-        """The same machines by their addresses, as in a celadon.toml without Terraform; their keys are trusted."""
+        """The same machines by their labels, as in a celadon.toml without Terraform; their keys are trusted."""
         output = json.loads((await self.terraform.good("output", "-json", "celadon")).out)
         (self.project / ".celadon").mkdir(exist_ok=True)
         (self.project / ".celadon" / "known_hosts").write_text(output["known_hosts"])
-        lines = [
-            f"{colour} = [{', '.join(_by_address(host) for host in hosts)}]"
-            for colour, hosts in output["hosts"].items()
-        ]
+        lines = [f"{colour} = {json.dumps([host['label'] for host in its])}" for colour, its in output["hosts"].items()]
         return "\n".join(
             [*lines, "", "[balancer]", f"nodebalancer = {output['nodebalancer']}", "add_nodes = false", ""]
         )
-
-
-def _by_address(host: dict[str, Any]) -> str:
-    return f'{{ ssh = "root@{host["ssh"]}", private = "{host["private"]}" }}'
 
 
 def self_signed(folder: Path) -> None:
