@@ -1,11 +1,12 @@
 """A port that is added while another serves: the next deploy opens it, and every way out leads to ports that agree."""
 
 import pytest
-from tests.drive.apps import Shop, result, spawn, stored, story
+from tests.drive.apps import Shop, release, result, spawn, stored, story
 
 from celadon.core.errors import Unavailable
 from celadon.core.observed import Mode
 from celadon.core.release import Colour
+from celadon.core.wanted import Options
 
 BLUE, GREEN = Colour.BLUE, Colour.GREEN
 
@@ -32,6 +33,19 @@ def test_a_deploy_opens_it(how: str) -> None:
         assert stored(shop).rollout.new_ports == ()
 
     assert story(tell, Shop(ports=2)).unharmed()
+
+
+@pytest.mark.parametrize("how", ["off", "without nodes"])
+def test_a_plan_says_so_and_foresees_the_usual_way(how: str) -> None:
+    async def tell(shop: Shop) -> None:
+        await shop.deploy("v1")
+        usual = await shop.person().foresee(release("v2"), Options())
+        added(shop, how)
+        forecast = await shop.person().foresee(release("v2"), Options())
+        assert forecast.warnings == ("port 443 sends nobody anywhere yet: this rollout opens it",)
+        assert [step.name for step in forecast.steps] == [step.name for step in usual.steps]
+
+    story(tell, Shop(ports=2))
 
 
 @pytest.mark.parametrize("how", ["off", "without nodes"])
