@@ -42,7 +42,7 @@ def test_every_state_a_slot_can_show_is_told_alike(
     lines = [stack.enter_context(socket.create_connection((told, port), timeout=10)) for _ in range(3)]
     served = [stack.enter_context(door.accept()[0]) for _ in lines]
     lines[1].close()  # the application has not closed yet
-    served[2].close()  # the client has not closed yet
+    served[2].shutdown(socket.SHUT_WR)  # the client has not closed yet
     asked, read = both(port)
     assert asked == read
     assert {row.address for row in asked if row.state != LISTEN} == {told}
