@@ -33,6 +33,7 @@ def test_each_promise_is_a_sentence_of_the_docs() -> None:
     assert not [name for name, sentence in PROMISES.items() if f"`{name}` | {sentence}" not in page]
 
 
+@pytest.mark.slow
 def test_no_rule_is_left_unexercised() -> None:
     """The last of the worlds above, and the one in which neither colour can serve, make every rule decide."""
     coverage = Coverage()
