@@ -15,7 +15,7 @@ Pause = Annotated[Seconds, msgspec.Meta(ge=0.001, le=10**8)]
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """Every protocol time of a rollout. `scaled` keeps their proportions at the lab's pace."""
+    """Every protocol time of a rollout, in seconds."""
 
     settle: Length = 60.0  # Linode documents "within 60 seconds" for a mode change
     bake: Length = 300.0  # one point of the NodeBalancer's own graph
