@@ -69,6 +69,8 @@ class Promises(Guard):
         self.first_green = rollout.candidate_slots[0].node_address
         self.kept = frozenset(self.allowed)
         self.floor = rollout.floor
+        self.unused = set(rollout.new_ports)  # until somebody takes traffic there for the first time
+        self.filling = set(rollout.new_ports)  # until as many do as on the others
         self.nodes = frozenset(world.nodes)
         self.frozen = False  # a process that sleeps hears nothing
         self.driven = 0  # drivers that live and hear
@@ -131,6 +133,9 @@ class Promises(Guard):
         for port in world.ports:
             takers = world.takers(port)
             well = sum(world.is_ready(world.by_address[node.address]) for node in takers)
+            if port in self.filling:
+                self.filling -= {port} if well >= self.floor[port] else set()
+                continue
             if well < self.floor[port] or any(node.applied is not Mode.ACCEPT for node in takers):
                 self.broke("serving_floor", f"{well} of {self.floor[port]} on port {port}")
                 world.excused = "said once"
@@ -145,6 +150,9 @@ class Promises(Guard):
             return
         for port in world.ports:
             takers = world.takers(port)
+            self.unused -= {port} if takers else set()
+            if port in self.unused:
+                continue
             bad = all(node.address in self.green and not self._works(node) for node in takers)
             self.harmed_for[port] = self.harmed_for.get(port, 0.0) + since if bad else 0.0
             if self.harmed_for[port] > HARM:

@@ -14,6 +14,7 @@ Event = Literal[
 
 
 Beginning = Literal["plain", "mixed", "net", "busy"]
+NEW_PORTS = 10**6  # a chance of its own: the worlds that were drawn before stay as they are
 TEST_PORTS = 800  # of a thousand seeds the first with a test port
 BEGINNINGS: tuple[Beginning, ...] = ("mixed", "net", "busy", *("plain",) * 17)
 
@@ -61,6 +62,7 @@ class Setting:
     skew: float = 0.0
     test_port: bool = False
     left_open: bool = False  # the test port, to both colours
+    new_port: bool = False  # the last of the ports was added since blue serves: all its nodes are off
 
     def __str__(self) -> str:
         """What is not as in the plainest world."""
@@ -81,8 +83,10 @@ class Setting:
 
 
 def draw(seed: int) -> Setting:
-    """The last two hundred of each thousand have a test port."""
+    """The last two hundred of each thousand have a test port; of those with two ports, some have a new one."""
     setting = _draw(seed)
+    if setting.ports > 1 and not setting.first and setting.beginning == "plain":
+        setting = replace(setting, new_port=random.Random(-seed - NEW_PORTS).random() < 0.25)
     if seed % 1000 < TEST_PORTS:
         return setting
     return replace(setting, test_port=True, left_open=random.Random(-seed).random() < 0.3)

@@ -436,6 +436,13 @@ class SimWorld:
                 node.weight = node.applied_weight = 100
                 node.up, node.streak = True, 5
 
+    def add_port_lately(self, port: int) -> None:
+        """Somebody added it since blue serves: its nodes are made in mode reject, and nobody comes in there yet."""
+        for node in self.nodes.values():
+            if node.port == port:
+                node.mode = node.applied = Mode.REJECT
+                node.up, node.streak = False, 0
+
     def leave_test_port_open(self) -> None:
         """Somebody made its nodes by hand: `accept` is what Linode's own form says."""
         for node in self.nodes.values():
