@@ -1,6 +1,6 @@
 # Each recipe is one line that works without just, too. `just --list` shows them.
 
-# the fast tests: core, simulation, config, command line
+# the fast tests, under a minute on two quiet cores: no Docker, sshd, HAProxy, Terraform or whole deploy is in them
 test *ARGS:
     .venv/bin/pytest -n 2 -m "not slow and not nightly" {{ARGS}}
 
@@ -8,7 +8,7 @@ test *ARGS:
 all:
     .venv/bin/pytest -n 2
 
-# what the gate cannot pay for: a share of the torture
+# what the gate cannot pay for: a share of the torture, infrastructure renewed under load, a hostile API, the small model whole
 nightly:
     .venv/bin/pytest -n 2 -m nightly
 

@@ -19,6 +19,8 @@ from celadon.core.errors import Bug, LeaseLost, Refused, Unavailable
 
 from .conftest import LocalAgent
 
+pytestmark = pytest.mark.slow  # agents and replicas as processes, under three Pythons
+
 RELEASE = "0123456789"
 SERVER = b"""
 import http.server, os, sys

@@ -62,6 +62,7 @@ def test_a_lock_is_honoured_or_refused(tmp_path: Path, monkeypatch: pytest.Monke
     assert environments.recipe(tmp_path / "app", HASH)[::2] == ("lock", str(uv))
 
 
+@pytest.mark.slow
 def test_a_host_without_uv_builds_with_venv_and_pip(state: Path, tmp_path: Path) -> None:
     key(tmp_path / "app", {"pyproject.toml": "[project]\nname='x'\nversion='1'\ndependencies=[]\n"})
     wanted = environments.Recipe("project", "k1", None)

@@ -16,6 +16,8 @@ from celadon.agent import initsystem, supervisor
 
 from .conftest import interpreter
 
+pytestmark = pytest.mark.slow  # supervisors and replicas as processes
+
 PROGRAM = Path(supervisor.__file__)
 
 

@@ -24,6 +24,8 @@ from tests.infra.fake_terraform import FakeTerraform
 from tests.infra.plan_builder import GREEN1, PlanBuilder, instance, nb, vm
 from tests.lab.api.running import TOKEN, RunningLab, running_lab
 
+pytestmark = pytest.mark.slow  # each starts a stand-in for Terraform, some a dozen times
+
 
 class Scene:
     """`v1` is live on blue; blue-1 is the home; green is idle."""

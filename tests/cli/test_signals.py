@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each a command as a process, and a rollout in it
+
 DEADLINE = 60.0  # seconds: generous, the machine is shared
 TOP = Path(__file__).parents[2]
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from tests.end_to_end.commands import Command
 
 from celadon.cli.stage import Ran, Stage
 from celadon.lab.load_kinds import Plan
 from celadon.lab.load_process import LoadProcess
 from celadon.lab.load_report import Report
+from tests.end_to_end.commands import Command
+
+LONG = (2.0, 5.0)  # seconds that slow requests take: each retirement and each load's end waits for them
 
 
 def play(scene: Callable[[], Awaitable[None]]) -> None:
@@ -30,8 +32,10 @@ async def stage_with(folder: Path, *, first: str = "v1", **keywords: Any) -> Asy
 
 
 @asynccontextmanager
-async def load_on(stage: Stage, rate: float, seconds: float = 600.0) -> AsyncIterator[LoadProcess]:
-    load = await LoadProcess.start(Plan(url=stage.found.url, rate=rate, seconds=seconds, slow=(2.0, 5.0)))
+async def load_on(
+    stage: Stage, rate: float, seconds: float = 600.0, slow: tuple[float, float] = (0.5, 1.5)
+) -> AsyncIterator[LoadProcess]:
+    load = await LoadProcess.start(Plan(url=stage.found.url, rate=rate, seconds=seconds, slow=slow))
     try:
         yield load
     finally:
@@ -86,3 +90,9 @@ async def nodes(stage: Stage) -> dict[str, list[str]]:
 async def page(stage: Stage) -> str:
     async with aiohttp.ClientSession(trust_env=False) as session, session.get(stage.found.url) as answer:
         return await answer.text()
+
+
+async def who_serves(stage: Stage) -> str:
+    """The release that answers, by its own word: `who` of a load's failures."""
+    async with aiohttp.ClientSession(trust_env=False) as session, session.get(stage.found.url) as answer:
+        return answer.headers["X-Release"]

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.rig.app_images import AppImages, Variant
-from tests.rig.netns_hosts import GATEWAY, DockerHost, Lab
-
 from celadon.cli.stage import Ran
 from celadon.lab.load_kinds import Plan
 from celadon.lab.load_process import LoadProcess
+from tests.rig.app_images import AppImages, Variant
+from tests.rig.netns_hosts import GATEWAY, DockerHost, Lab
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """\

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.end_to_end.acts import done, play, unharmed
 from tests.end_to_end.docker_stage import DockerStage, command_lines
 from tests.rig.app_images import AppImages

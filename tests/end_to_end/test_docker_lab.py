@@ -5,13 +5,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tests.end_to_end.acts import done, nodes, page, play, unharmed
-from tests.rig.app_images import AppImages
-from tests.rig.docker import OwnEngine
 
 from celadon.cli.stage import Stage
 from celadon.lab.load_kinds import Plan
 from celadon.lab.load_process import LoadProcess
+from tests.end_to_end.acts import done, nodes, page, play, unharmed
+from tests.rig.app_images import AppImages
+from tests.rig.docker import OwnEngine
 
 pytestmark = pytest.mark.slow
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.end_to_end.acts import done, killed_at, lab, load_on, page, play, stage_with, unharmed
 
 from celadon.cli.stage import Stage
+from tests.end_to_end.acts import LONG, done, killed_at, lab, load_on, page, play, stage_with, unharmed
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ async def delete(stage: Stage, label: str) -> None:
 @pytest.mark.timeout(400)
 def test_the_home_moves_is_lost_and_is_replaced(tmp_path: Path) -> None:
     async def scene() -> None:
-        async with stage_with(tmp_path) as stage, load_on(stage, 40) as load:
+        async with stage_with(tmp_path) as stage, load_on(stage, 40, slow=LONG) as load:
             await stage.release("v2")
             done(await stage.celadon("deploy", "v2", "--yes"))  # green serves; the home is on idle blue
 

@@ -2,50 +2,59 @@
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from tests.end_to_end.acts import done, load_on, nodes, page, play, stage_with, switch, unharmed
 
 from celadon.cli.stage import Ran, Stage
 from celadon.lab.broken import CASES
+from celadon.lab.switches import Switches
+from tests.end_to_end.acts import LONG, done, load_on, page, play, switch, unharmed
+from tests.end_to_end.shared import SharedStage, as_it_should_be
+from tests.torture.bench import Bench
 
 pytestmark = pytest.mark.slow
 
 
-async def deploy(stage: Stage, version: str) -> None:
-    await stage.release(version)
-    done(await stage.celadon("deploy", version, "--yes"))
-    assert f"Version: {version}!" in await page(stage)
+async def deploy(bench: Bench) -> None:
+    version = await bench.fresh()
+    done(await bench.stage.celadon("deploy", version, "--yes"))
+    bench.live = version
+    await still_serves(bench)
 
 
-async def fail(stage: Stage, version: str, still: str) -> None:
-    await stage.release(version, CASES["crash-at-boot"])
-    done(await stage.celadon("deploy", version, "--yes"), 3)
-    assert f"Version: {still}!" in await page(stage)
+async def fail(bench: Bench) -> None:
+    version = await bench.fresh(CASES["crash-at-boot"])
+    done(await bench.stage.celadon("deploy", version, "--yes"), 3)
+    await still_serves(bench)
 
 
-async def abort_midway(stage: Stage, version: str, still: str) -> None:
+async def abort_midway(bench: Bench) -> None:
     """Another shell aborts while the deploy is on its way: the deployer itself goes back."""
-    await stage.release(version)
-    deploying = asyncio.create_task(stage.celadon("deploy", version, "--yes", "--hold"))
-    await _until_open(stage, version)
-    done(await stage.celadon("abort"))
+    version = await bench.fresh()
+    deploying = asyncio.create_task(bench.stage.celadon("deploy", version, "--yes", "--hold"))
+    await _until_open(bench.stage, version)
+    done(await bench.stage.celadon("abort"))
     done(await deploying, 3)  # what was asked of it did not come true
-    assert f"Version: {still}!" in await page(stage)
+    await still_serves(bench)
 
 
-async def roll_back_in_the_bake(stage: Stage, version: str, still: str) -> None:
-    await stage.release(version)
-    done(await stage.celadon("deploy", version, "--yes", "--until", "commit"))
-    done(await stage.celadon("rollback"))
-    assert f"Version: {still}!" in await page(stage)
+async def roll_back_in_the_bake(bench: Bench) -> None:
+    version = await bench.fresh()
+    done(await bench.stage.celadon("deploy", version, "--yes", "--until", "commit"))
+    done(await bench.stage.celadon("rollback"))
+    await still_serves(bench)
 
 
-async def roll_back_later(stage: Stage, to: str) -> None:
-    done(await stage.celadon("rollback", "--yes"))
-    assert f"Version: {to}!" in await page(stage)
+async def roll_back_later(bench: Bench, to: str) -> None:
+    done(await bench.stage.celadon("rollback", "--yes"))
+    bench.live = to
+    await still_serves(bench)
+
+
+async def still_serves(bench: Bench) -> None:
+    assert f"Version: {bench.live}!" in await page(bench.stage)
 
 
 async def certified(stage: Stage, delay: float) -> None:
@@ -80,31 +89,32 @@ async def _until_open(stage: Stage, version: str) -> None:
 
 
 @pytest.mark.timeout(1500)
-def test_twenty_operations_in_a_row(tmp_path: Path) -> None:
+def test_twenty_operations_in_a_row(shared: SharedStage) -> None:
     """Ten at each settle delay, with both answers to what Linode leaves open. One after the other: the load is high."""
-    ten_operations(tmp_path / "at-once", delay=0.0, backups_checked=True)
-    ten_operations(tmp_path / "two-seconds-late", delay=2.0, backups_checked=False)
 
-
-def ten_operations(folder: Path, *, delay: float, backups_checked: bool) -> None:
     async def scene() -> None:
-        async with stage_with(folder) as stage:
-            await switch(stage, mode_delay_seconds=delay, backup_checked=backups_checked)
-            async with load_on(stage, 200) as load:
-                await deploy(stage, "v2")
-                await fail(stage, "v3", still="v2")
-                await deploy(stage, "v4")
-                await roll_back_in_the_bake(stage, "v5", still="v4")
-                await abort_midway(stage, "v6", still="v4")
-                await deploy(stage, "v7")
-                await roll_back_later(stage, to="v4")
-                await fail(stage, "v8", still="v4")
-                await deploy(stage, "v9")
-                await deploy(stage, "v10")
-                unharmed(await load.stop())
-            await certified(stage, delay)
-            modes = await nodes(stage)
-            assert len(modes["accept"]) == len(modes["reject"]) == 2
-            assert set(modes) == {"accept", "reject"}
+        async with shared.bench() as bench:
+            await ten_operations(bench, delay=0.0, backups_checked=True)
+            await ten_operations(bench, delay=2.0, backups_checked=False)
+            await switch(bench.stage, **msgspec.to_builtins(Switches()))
 
     play(scene)
+
+
+async def ten_operations(bench: Bench, *, delay: float, backups_checked: bool) -> None:
+    await switch(bench.stage, mode_delay_seconds=delay, backup_checked=backups_checked)
+    async with load_on(bench.stage, 200, slow=LONG) as load:
+        await deploy(bench)
+        await fail(bench)
+        await deploy(bench)
+        before = bench.live
+        await roll_back_in_the_bake(bench)
+        await abort_midway(bench)
+        await deploy(bench)
+        await roll_back_later(bench, to=before)
+        await fail(bench)
+        await deploy(bench)
+        await deploy(bench)
+        unharmed(await load.stop())
+    await certified(bench.stage, delay)
+    await as_it_should_be(bench)

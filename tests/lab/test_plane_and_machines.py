@@ -15,6 +15,8 @@ from celadon.lab.machines import LoopbackMachines
 from celadon.lab.parts import Fault, LabPaths, Machine, PlaneBalancer, PlaneConfig, PlaneNode
 from celadon.lab.plane import HaproxyPlane
 
+pytestmark = pytest.mark.slow  # a real HAProxy and SSH servers
+
 APPLICATION = "setsid python -m http.server --bind %s %s --directory . >/dev/null 2>&1 </dev/null &"
 
 

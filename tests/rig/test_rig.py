@@ -17,6 +17,8 @@ from tests.rig.require import EVERYTHING, require, require_programs
 
 from celadon.agent.docker import Docker
 
+pytestmark = pytest.mark.slow  # a real Docker Engine, killed and started
+
 ROOT = Path(__file__).parents[2]
 LAB_OF_A_SESSION = """
 import time

@@ -90,6 +90,14 @@ def test_the_agent_answers_or_leaves(pieces: list[bytes]) -> None:
             assert json.loads(payload).keys() <= {"ok", "error"}
 
 
+def test_a_request_that_is_in_work_is_not_asked_again() -> None:
+    """Its first answer would end both. `one_line` waits for input that does not come."""
+    asked = wire.frame(wire.REQUEST, 1, json.dumps({"op": "one_line", "args": {}}).encode())
+    agent = Agent(io.BytesIO(asked * 2), io.BytesIO(), {"one_line": one_line})
+    with pytest.raises(wire.BadFrame, match="request 1 is in work already"):
+        agent.serve()
+
+
 @FEW
 @given(st.binary(max_size=60))
 def test_frames_are_read_whole_or_not_at_all(data: bytes) -> None:

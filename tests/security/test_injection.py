@@ -146,6 +146,7 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.mark.slow  # each a rollout of a second
 @pytest.mark.parametrize("name", CORPUS)
 def test_the_live_view_sends_no_sequence_but_its_own(tmp_path: Path, name: str) -> None:
     """Drawn for a real terminal, with the corpus as version, as name of a test and in what hosts and commands say."""

@@ -13,6 +13,8 @@ from celadon.core.decide import RULES
 from tests.simulation.mutant_list import MUTANTS, OPEN
 from tests.simulation.mutants import Mutant, broken, killed_in, listed
 
+pytestmark = pytest.mark.slow  # 84 worlds, each with its mutant
+
 LINES = listed()
 sound = cache(broken)
 

@@ -15,7 +15,9 @@ WORLDS = (*range(500), *range(800, 900))  # the last hundred with a test port
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "promises.md"
 
 
-@pytest.mark.parametrize("block", range(len(WORLDS) // BLOCK))
+@pytest.mark.parametrize(
+    "block", [pytest.param(n, marks=pytest.mark.slow if n % 2 else ()) for n in range(len(WORLDS) // BLOCK)]
+)
 def test_whatever_goes_wrong_the_promises_hold(block: int) -> None:
     for seed in WORLDS[block * BLOCK : block * BLOCK + BLOCK]:
         outcome = tell(draw(seed))
@@ -33,6 +35,7 @@ def test_each_promise_is_a_sentence_of_the_docs() -> None:
     assert not [name for name, sentence in PROMISES.items() if f"`{name}` | {sentence}" not in page]
 
 
+@pytest.mark.slow
 def test_no_rule_is_left_unexercised() -> None:
     """The last of the worlds above, and the one in which neither colour can serve, make every rule decide."""
     coverage = Coverage()

@@ -137,6 +137,8 @@ class Agent:
     def _begin(self, request: int, payload: bytes) -> None:
         channel = Channel(request, self._send)
         with self._channels_lock:
+            if request in self._channels:
+                raise wire.BadFrame(f"request {request} is in work already")
             full = len(self._channels) >= AT_ONCE
             if not full:
                 self._channels[request] = channel

@@ -82,8 +82,8 @@ class Stage:
         self.folder = folder
         self.estate = estate or Estate()
         self.project = folder / "hello"
-        self._more_config = more_config
-        self._health = health
+        self.more_config = more_config
+        self.health = health
         self.lab: LabFacts
         self.found: Furnished
 
@@ -190,8 +190,8 @@ class Stage:
             blue_port=estate.blue_port,
             balancer=estate.balancer,
             test_port=f"test_port = {estate.test_port}\n" if estate.test_port is not None else "",
-            more=self._more_config,
-            health=self._health,
+            more=self.more_config,
+            health=self.health,
         )
 
     async def _git(self, *words: str) -> None:

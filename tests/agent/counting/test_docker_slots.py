@@ -14,6 +14,8 @@ from tests.rig.processes import in_namespace
 from celadon.agent import counting
 from celadon.agent.counting import Counter
 
+pytestmark = pytest.mark.slow  # a real Docker Engine
+
 KEY = "web-1:5000"
 
 

@@ -11,6 +11,8 @@ from celadon.agent import docker
 from celadon.agent.docker import Docker
 from celadon.agent.errors import AgentError
 
+pytestmark = pytest.mark.slow  # a real Docker Engine and registry
+
 
 def pull(world: World, artifact: str, credentials: dict[str, str] | None = None) -> int:
     return world.docker.put_artifact(world.app, {"artifact": artifact}, None, credentials)

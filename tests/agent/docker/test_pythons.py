@@ -14,6 +14,8 @@ from tests.rig.require import require, require_programs
 
 import celadon
 
+pytestmark = pytest.mark.slow  # a real Docker Engine
+
 
 def interpreter(version: str) -> str | None:
     """On PATH (and really there: pyenv's stand-ins are not), or among pyenv's."""

@@ -12,6 +12,8 @@ from tests.rig.netns_hosts import DockerHost, Lab
 
 import celadon
 
+pytestmark = pytest.mark.slow  # a real Docker Engine and hosts of its own
+
 
 def run(*command: str) -> str:
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)

@@ -14,6 +14,8 @@ from tests.rig.docker_world import World
 from celadon.agent import counting
 from celadon.agent.errors import AgentError
 
+pytestmark = pytest.mark.slow  # a real Docker Engine
+
 
 def get(slot: dict[str, Any], path: str = "/") -> dict[str, Any]:
     connection = http.client.HTTPConnection(slot["address"], slot["port"], timeout=30)

@@ -359,7 +359,9 @@ def archives(tmp_path: Path) -> Archives:
     return Archives(tmp_path)
 
 
-@pytest.fixture(params=sorted(HOSTS_UNDER_TEST))
+@pytest.fixture(
+    params=[pytest.param(name, marks=() if name == "memory" else pytest.mark.slow) for name in sorted(HOSTS_UNDER_TEST)]
+)
 async def bench(request: pytest.FixtureRequest, app: str, archives: Archives) -> AsyncIterator[Bench]:
     async with HOSTS_UNDER_TEST[request.param](request, app, archives) as made:
         yield made

@@ -21,6 +21,8 @@ from celadon.ports import Placement
 
 from .conftest import HOSTS_UNDER_TEST, Archives, Bench
 
+pytestmark = pytest.mark.slow  # a real sshd
+
 SENTINEL = "s3ntinel-7f1c9\nsecond line 'quoted' $(true)"
 
 

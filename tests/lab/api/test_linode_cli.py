@@ -15,6 +15,8 @@ from tests.lab.api.running import DEADLINE_SECONDS, KEY, QUICK, TOKEN, RunningLa
 
 from celadon.lab.api.app import Options
 
+pytestmark = pytest.mark.slow  # linode-cli takes half a second to start
+
 Json = dict[str, Any]
 BATCH = Path(__file__).with_name("cli_batch.py")
 ALWAYS = ("--json", "--suppress-warnings", "--no-defaults")

@@ -13,6 +13,8 @@ from celadon.lab.load import Load
 from celadon.lab.load_kinds import MIX, Plan
 from celadon.lab.load_report import Counts, Report
 
+pytestmark = pytest.mark.slow  # a load against a server, in real time
+
 
 @pytest.fixture
 def app() -> LoadedApp:

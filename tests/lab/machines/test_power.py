@@ -6,6 +6,8 @@ import pytest
 from tests.lab.machines.conftest import Site, alive, state
 from tests.lab.waiting import until
 
+pytestmark = pytest.mark.slow  # machines' real processes
+
 # A daemon as they come: it forks twice, opens a session of its own and lets go of its standard streams.
 DAEMON = "setsid sh -c 'echo $$ > %s; exec sleep 1000' >/dev/null 2>&1 </dev/null &"
 

@@ -22,6 +22,8 @@ from celadon.lab.parts import LabPaths, PlaneBalancer
 from celadon.lab.plane import HaproxyPlane
 from celadon.lab.processes import end_from_pidfile
 
+pytestmark = pytest.mark.slow  # a real HAProxy
+
 
 async def up(world: World, *backends: object) -> None:
     ids = [int(backend.private.rpartition(".")[2]) for backend in backends]  # type: ignore[attr-defined]
