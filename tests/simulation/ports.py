@@ -26,6 +26,7 @@ from celadon.core.observed import (
 from celadon.core.release import Release, ReleaseId, Seconds, Slot
 from celadon.core.secret import Secret
 from celadon.ports import CommandResult, Placement, WarmUp, World, Writ
+from tests.simulation.virtual import turn
 from tests.simulation.world import Host, Node, SimWorld
 
 SECRET = "hunter2-never-to-be-seen"
@@ -117,9 +118,12 @@ class Ports:
 
     async def _travel(self, longest: float) -> None:
         chance = self.world.random.random()
-        await asyncio.sleep(0.0 if chance < 0.4 else longest * chance)
+        if chance < 0.4:
+            await turn()
+        else:
+            await self.world.loop.nap(longest * chance)
         if self.frozen_until > self.world.now:
-            await asyncio.sleep(self.frozen_until - self.world.now)
+            await self.world.loop.nap(self.frozen_until - self.world.now)
 
     async def _before(self, what: str, *, effect: bool) -> None:
         faults = self.faults
@@ -388,9 +392,9 @@ class Ports:
         return 1.7e9 + self.world.now + self.skew
 
     async def sleep(self, seconds: Seconds) -> None:
-        await asyncio.sleep(seconds)
+        await self.world.loop.nap(seconds)
         if self.frozen_until > self.world.now:
-            await asyncio.sleep(self.frozen_until - self.world.now)
+            await self.world.loop.nap(self.frozen_until - self.world.now)
 
     def begin(self, rollout: Rollout) -> None:
         self._candidate = rollout.candidate.id

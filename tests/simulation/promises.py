@@ -93,6 +93,11 @@ class Promises(Guard):
         self.test_failed = False
         self.refusals: Counter[str] = Counter()
         self._ticked_at = world.now if world._loop is not None else 0.0
+        self._seen_ready: object = None
+        self._seen_taking: object = None
+        self._served = 0  # releases that served
+        self._stable_could_serve = False
+        self._harmed: list[int] = []  # ports on which nobody serves, or dead and failing candidates alone
         world.watchers.append(self.tick)
 
     def broke(self, promise: str, what: str = "") -> None:
@@ -103,16 +108,29 @@ class Promises(Guard):
 
     def tick(self) -> None:
         world = self.world
+        if self._seen_ready is not world.ready or self._seen_taking is not world.taking:
+            self._seen_ready, self._seen_taking = world.ready, world.taking
+            self._when_something_changed()
+        if not self.first:
+            self._recovery()
+        if len(world.served) > self._served:
+            self._served = len(world.served)
+            if strangers := world.served.keys() - self.allowed:
+                self.broke("two_releases", str(strangers))
+
+    def _when_something_changed(self) -> None:
+        """What hangs on nothing but who is ready and who takes traffic: the world makes both anew when they change."""
+        world = self.world
         for port in world.ports:
-            if port not in self.up_seen and any(n.address == self.first_green for n in world.takers(port)):
+            if port not in self.up_seen and any(n.address == self.first_green for n in world.taking[port]):
                 self.up_seen.add(port)
         self._who_is_up_for_testers()
-        if not self.first:
-            self._serving_floor()
-            self._recovery()
-        if strangers := world.served.keys() - self.allowed:
-            self.broke("two_releases", str(strangers))
-            self.allowed |= strangers
+        if self.first:
+            return
+        self._serving_floor()
+        blue = world.slots[Colour.BLUE]
+        self._stable_could_serve = all(world.ready[slot.node_address] and self._is_listed(slot) for slot in blue)
+        self._harmed = [port for port in world.ports if all(map(self._is_bad, world.taking[port]))]
 
     def _who_is_up_for_testers(self) -> None:
         self.up_for_testers |= {n.address for n in self._testers() if n.up and n.applied is Mode.ACCEPT}
@@ -128,9 +146,10 @@ class Promises(Guard):
         if any(r.restarts for host in world.hosts.values() for r in host.replicas.values()):
             world.excused = "a release died by itself"
             return
-        for port in world.ports:
-            takers = world.takers(port)
-            well = sum(world.is_ready(world.by_address[node.address]) for node in takers)
+        for port, takers in world.taking.items():
+            if port == world.test_port:
+                continue
+            well = sum(world.ready[node.address] for node in takers)
             if well < self.floor[port] or any(node.applied is not Mode.ACCEPT for node in takers):
                 self.broke("serving_floor", f"{well} of {self.floor[port]} on port {port}")
                 world.excused = "said once"
@@ -141,20 +160,21 @@ class Promises(Guard):
         since, self._ticked_at = now - self._ticked_at, now
         if self.retiring_at is not None or self.finished or self.frozen or world.home_lost or not self.driven:
             return
-        if not all(world.is_ready(slot) and self._is_listed(slot) for slot in world.slots[Colour.BLUE]):
+        if not self._harmed and not self.harmed_for:
             return
-        for port in world.ports:
-            takers = world.takers(port)
-            bad = all(node.address in self.green and not self._works(node) for node in takers)
-            self.harmed_for[port] = self.harmed_for.get(port, 0.0) + since if bad else 0.0
+        if not self._stable_could_serve:
+            return
+        self.harmed_for = {port: self.harmed_for.get(port, 0.0) + since for port in self._harmed}
+        for port in self._harmed:
             if self.harmed_for[port] > HARM:
                 self.broke("recovery", f"port {port}: for {HARM:.0f} s")
                 self.harmed_for[port] = -1e9
 
-    def _works(self, node: Node) -> bool:
+    def _is_bad(self, node: Node) -> bool:
+        """The candidate's, and dead or failing."""
         behaviour = self.world.behaviours.get(self.candidate)
         failing = behaviour is not None and behaviour.fails > 0
-        return self.world.is_ready(self.world.by_address[node.address]) and not failing
+        return node.address in self.green and (failing or not self.world.ready[node.address])
 
     def wrote(self, rollout: int, event: bytes) -> None:
         """At the very moment at which it is in the journal."""
@@ -282,6 +302,7 @@ class Promises(Guard):
         if mode is not Mode.ACCEPT:
             return
         self.up_for_testers.discard(node.address)
+        self._seen_taking = None
         if node.address not in self.green:
             self.broke("testers", f"stable's node {node.id} is let in")
         elif self.returning and not self.frozen:

@@ -150,7 +150,7 @@ class _Story:
         world.first = world.closed = setting.first
         world.lengths = setting.lengths
         world.unchecked_backups = setting.unchecked_backups
-        world.behaviours[NEW.id] = setting.candidate
+        world.behaves(NEW, setting.candidate)
         world.no_artifact = setting.no_artifact
         world.slow = 1.2 * TIMING.deadline if setting.slow_test else 1.0
         for host in world.hosts.values():
