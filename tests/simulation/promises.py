@@ -5,7 +5,7 @@ tick, at every effect as it reaches the world, and when the rollout says that it
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -47,11 +47,15 @@ PROMISES = {
     "idempotent": "Running a finished deploy again changes nothing, and another one is refused while it is open.",
 }
 
+ASKED = {"accept": "Raised", "backup": "Netted", "reject": "Lowered", "drain": "Drained"}
 CALLS = 30  # reads and changes of one node in a rollout in which nothing goes wrong
 LISTS = 20
+AWAY = 5  # for each node, and one every two seconds
 HEARD = 10.0  # seconds after which a living driver has heard what people asked for, also when its home answers late
 LATE = 30.0  # seconds after the deadline of the way forward
 REFUSED = 1  # of one action, for good
+NEVER = 1e9  # seconds after its start: a release that does not get ready
+SEEN = 2.8  # seconds after which a driver has seen that a replica exited: an interval, and the way of its own call
 HARM = 150.0  # seconds under a driver that hears everything, after which users are with what works
 
 
@@ -92,6 +96,10 @@ class Promises(Guard):
         self.ran: set[str] = set()
         self.test_failed = False
         self.refusals: Counter[str] = Counter()
+        self.listeners: list[Callable[[str], None]] = []  # told of each event by its name, or by what was asked for
+        self.hopeless_at: float | None = None  # since when the candidate cannot be deployed
+        self.deciders: set[str] = set()  # drivers that have looked around, and so fenced every host, and decided
+        self.good_seen = 0  # answers of the candidate that a verifier saw since it had its first traffic
         self._ticked_at = world.now if world._loop is not None else 0.0
         self._seen_ready: object = None
         self._seen_taking: object = None
@@ -191,10 +199,13 @@ class Promises(Guard):
             "CommandFinished": self._command_finished,
             "Committed": self._committed,
             "Returning": self._returning,
+            "Started": self._started,
             "Retiring": self._retiring,
             "Finished": self._finished,
         }
         kind = event["type"]
+        for listener in self.listeners:
+            listener(ASKED[event["mode"]] if kind == "Asked" else kind)
         if self.finished is not None and kind in {"Asked", "Started", "Stopped", "Warmed", "Committed"}:
             self.broke("idempotent", f"{kind} after the end")
         if kind in by_kind:
@@ -224,13 +235,40 @@ class Promises(Guard):
     def _committed(self, _event: dict[str, Any]) -> None:
         self.committed = True
         self._all_on_candidate()
+        if self.good_seen < self.rollout.verify.passes:
+            self.broke("missing_data", "committed, and nobody saw the candidate answer")
         late = self.world.now - self.opened_at - self.rollout.timing.deadline
         gates = any(isinstance(step, Approve) for step in self.rollout.steps)
         if late > LATE and not gates and not self.crashed and not self.world.faults["pause"]:
             self.broke("deadlines", f"committed {late:.0f} s after the deadline of the way forward")
 
-    def _returning(self, _event: dict[str, Any]) -> None:
+    def saw_good(self, answers: int) -> None:
+        self.good_seen += answers
+
+    def _started(self, _event: dict[str, Any]) -> None:
+        behaviour = self.world.behaviours.get(self.candidate)
+        if behaviour is not None and behaviour.ready_after >= NEVER:
+            self.hopeless()
+
+    def hopeless(self) -> None:
+        """From here on the candidate cannot be deployed; unless it is so already."""
+        if self.hopeless_at is None and self.events:
+            self.hopeless_at = self.world.now
+
+    def _returning(self, event: dict[str, Any]) -> None:
         self.returning = True
+        self.world.patient_until = self.world.now + self.rollout.timing.up_within - 1.0
+        if self.hopeless_at is None or event.get("asked_by") or self._disturbed:
+            return
+        late = self.world.now - self.hopeless_at - self.rollout.timing.start_within
+        if late > LATE:
+            self.broke("deadlines", f"the candidate was left {late:.0f} s after its time")
+
+    @property
+    def _disturbed(self) -> bool:
+        """Something kept the driver itself from seeing or doing what it should."""
+        kinds = ("crash", "home", "freeze", "pause", "limited", "host_silent", "refuse")
+        return any(self.world.faults[kind] for kind in kinds)
 
     def _retiring(self, _event: dict[str, Any]) -> None:
         self.retiring_at = self.world.now if self.retiring_at is None else self.retiring_at
@@ -284,6 +322,14 @@ class Promises(Guard):
         if driver and lease is not None and lease.holder != driver:
             self.broke("one_driver", f"{driver} changes the balancer, and {lease.holder or 'nobody'} has the lease")
 
+    def acts(self, driver: str) -> None:
+        """At a host, where fences count: a driver raises them everywhere before it decides anything."""
+        lease = decode_lease(self.world.lease)
+        if not driver or lease is None or self.world.faults["host"] or self.world.faults["host_silent"]:
+            return
+        if lease.holder in self.deciders - {driver}:
+            self.broke("one_driver", f"{driver} acts on a host, and {lease.holder} has taken over")
+
     def put(self, node: Node, mode: Mode, weight: int) -> None:
         self.puts += 1
         self._still_open(f"node {node.id} is asked to {mode.value}")
@@ -317,14 +363,17 @@ class Promises(Guard):
         if replica is None or replica.release != self.candidate:
             if not world.excused:
                 self.broke("no_weight_before_probed", f"there is nothing in {slot.key}")
-        elif replica.probed < self.rollout.health.passes and not replica.restarts and not world.excused:
+        elif world.excused or (replica.restarts and (self._disturbed or world.now < replica.restarted_at + SEEN)):
+            return
+        elif replica.probed < self.rollout.health.passes:
             self.broke("no_weight_before_probed", f"{slot.key} passed {replica.probed} probes")
-        elif not replica.warm and not replica.restarts and not world.excused:
+        elif not replica.warm:
             self.broke("no_weight_before_probed", f"{slot.key} is cold")
 
     def _first_traffic(self) -> None:
         """Asked for the first time in this rollout: no gate was passed over."""
         self.raised = True
+        self.good_seen = 0
         self._who_is_up_for_testers()
         listed = {n.address for n in self._testers()} & self.green
         if missing := listed - self.up_for_testers:
@@ -382,6 +431,8 @@ class Promises(Guard):
             self.broke("no_request_lost", f"{len(world.lost)} lost, first: {world.lost[0]}")
         if world.cut:
             self.broke("missing_data", f"{world.cut} requests cut before the drain deadline")
+        if len(self.deciders) == 1 and world.calls_away > len(world.nodes) * (AWAY + world.outages / 2):
+            self.broke("few_calls", f"{world.calls_away} calls in {world.outages:.0f} s in which the API was away")
         if any(SECRET.encode() in raw for raw in self._written()):
             self.broke("secrets")
         if result == "halted" and self._stable_is_dead():

@@ -13,6 +13,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 SPINS = 20_000  # turns at one and the same moment
+ROUNDS = 20  # of ending what is left
 
 
 class _NoSockets(selectors.BaseSelector):
@@ -55,6 +56,7 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
     def __init__(self, start: float = 1000.0) -> None:
         super().__init__()
         self.now = start
+        self.spins = SPINS
         self._selector = _NoSockets()
         self._timers: list[tuple[float, int, _Call]] = []
         self._made = 0  # timers: of two at one moment the older one comes first
@@ -94,10 +96,10 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
     def _run_once(self) -> None:
         """Turn after turn until it is stopped: what is ready, in order; then what is due next."""
         ready, timers = self._ready, self._timers
-        left = SPINS
+        left = self.spins
         while not self._stopping:
             if not ready and self._advance(timers):
-                left = SPINS
+                left = self.spins
             call = ready.popleft()
             callback = call[0]
             if callback is None:
@@ -159,8 +161,15 @@ def run(main: Coroutine[Any, Any, Any]) -> Any:
 
 
 def _end_all(loop: VirtualLoop) -> None:
-    """What is left ends, also in a world that was left because it span."""
-    left = asyncio.all_tasks(loop)
-    for task in left:
-        task.cancel()
-    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    """What is left ends, also in a world that was left because it span, and what it starts while it ends."""
+    loop.spins *= 100
+    for _ in range(ROUNDS):
+        left = asyncio.all_tasks(loop)
+        if not left:
+            return
+        for task in left:
+            task.cancel()
+        ended, _ = loop.run_until_complete(asyncio.wait(left, timeout=1.0))
+        for task in ended:
+            if not task.cancelled():
+                task.exception()  # it was told to end: how it does is nobody's business

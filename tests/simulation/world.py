@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
+import msgspec
+
 from celadon.core.observed import Mode
 from celadon.core.release import Colour, Release, ReleaseId, Slot
 from tests.simulation.virtual import VirtualLoop
@@ -25,8 +27,7 @@ NET_NEWS = 0.3  # but the net is left on what was seen just now
 TRIES = 2  # checks in a row that change a node's status
 
 
-@dataclass
-class Behaviour:
+class Behaviour(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a release is like, once started."""
 
     ready_after: float = 2.0
@@ -42,6 +43,7 @@ class Replica:
     ready_at: float
     dies_at: float
     restarts: int = 0
+    restarted_at: float = -1e9
     signalled: bool = False
     open: list[tuple[float, float]] = field(default_factory=list)  # (ends, began) of the requests under way
     opened: int = 0
@@ -112,6 +114,8 @@ class SimWorld:
     ) -> None:
         self.random = random.Random(seed)
         self.lag = lag
+        self._ticks, self.every = 0, 1  # ticks between two checks of a node
+        self.patient_until = 0.0  # going back, a lone net waits so long for a candidate that died
         self.unchecked_backups = False  # not documented: does the NodeBalancer check the health of a backup?
         self.behaviours: dict[ReleaseId, Behaviour] = {}
         self.fails: dict[ReleaseId, float] = {}  # of those that answer with errors, how often
@@ -133,14 +137,12 @@ class SimWorld:
         self.intent: bytes | None = None
         self.journals: dict[int, list[bytes]] = {}
         self.store_fence = 0
-        self.home_lost = False
-        self.serial = 0
-        self.lists = 0  # reads of the whole balancer
-        self.drain = 60.0
+        self.home_lost = self.api_away = False
+        self.outages = 0.0  # seconds in which the API was away, and the calls that came then
+        self.serial = self.calls_away = self.lists = 0  # `lists`: reads of the whole balancer
+        self.drain, self.slow = 60.0, 1.0  # `slow`: seconds that a test takes
         self.no_artifact = False
-        self.slow = 1.0  # seconds that a test takes
-        self.closed = False  # a first deploy: nobody comes before there is anything
-        self.first = False
+        self.first = self.closed = False  # a first deploy: nobody comes before there is anything
         self.sent = self.cut = 0
         self.lost: list[str] = []
         # Requests that died with a release or a host, not by Celadon's doing; and those that met a lone unchecked net
@@ -151,7 +153,8 @@ class SimWorld:
         self.tested: Counter[ReleaseId] = Counter()  # who answered on the test port
         self.answers: list[tuple[float, ReleaseId, bool]] = []
         self.broken: list[str] = []
-        self.excused = ""  # why the floor cannot be asked for any more
+        # An event: whoever wrote it dies before it can know. And why the floor cannot be asked for any more.
+        self.doomed = self.excused = ""
         self.watchers: list[Callable[[], None]] = []  # promises that are looked at in every tick
         self.faults: Counter[str] = Counter()
         self.recent: dict[str, float] = {}  # when each kind of fault came last
@@ -221,6 +224,7 @@ class SimWorld:
         await error
 
     def _tick(self, now: float, requests: int) -> None:
+        self._ticks += 1
         if now >= self._ready_until:
             self._who_is_ready(now)
         if not self._at_rest:
@@ -258,7 +262,10 @@ class SimWorld:
                 self._propagate(node, now)
             if node.applied is not Mode.REJECT:
                 well = self.ready[node.address]
-                self._check(node, well=well)
+                if self.unchecked_backups and node.applied is Mode.BACKUP:
+                    node.up = well  # it is tried when it is needed
+                elif self.every == 1 or (self._ticks + node.id) % self.every == 0:
+                    self._check(node, well=well)
                 steady = node.streak >= TRIES if well else node.streak <= -TRIES
                 if not steady and not (self.unchecked_backups and node.applied is Mode.BACKUP):
                     self._at_rest = False
@@ -299,9 +306,6 @@ class SimWorld:
             node.applied, node.applied_weight = change.mode, change.weight
 
     def _check(self, node: Node, *, well: bool) -> None:
-        if self.unchecked_backups and node.applied is Mode.BACKUP:
-            node.up = well  # it is tried when it is needed
-            return
         node.streak = max(1, node.streak + 1) if well else min(-1, node.streak - 1)
         if node.streak >= TRIES:
             node.up = True
@@ -318,14 +322,17 @@ class SimWorld:
         sent_at = min(node.lost_by.sent_at for node in taken if node.lost_by is not None)
         nets = [node for node in taken if node.applied is Mode.ACCEPT]  # raised, and their checks began anew
         edited = self.edited_at.get(port)
-        if edited is not None and edited > sent_at - OLD_NEWS:
+        old_news = OLD_NEWS + (self.every - 1) * TICK * TRIES  # the balancer itself is as slow to know
+        if edited is not None and edited > sent_at - old_news:
             return ""
-        news = NET_NEWS if nets else OLD_NEWS
+        news = NET_NEWS if nets else old_news
         others = {n.address for n in self.nodes.values() if n.port == port} - {n.address for n in taken}
         if any(self.died_at.get(address, 0.0) > sent_at - news for address in others):
             return ""
         if nets and sum(ready[slot.node_address] for slot in self.slots[Colour.BLUE]) <= 1:
-            return "exposed"  # all that is left of stable (docs/decisions/a-lone-net-waits.md)
+            if sent_at < self.patient_until:
+                return f"port {port}: all that is left of stable was raised before the candidate had had its time"
+            return "exposed"  # the known price (docs/decisions/a-lone-net-waits.md)
         return f"port {port}: nobody is UP, {', '.join(node.address for node in taken)} taken away"
 
     def replica(self, slot: Slot) -> Replica | None:
@@ -339,6 +346,7 @@ class SimWorld:
     def _restart(self, replica: Replica) -> None:
         behaviour = self.behaviours.get(replica.release, Behaviour())
         replica.restarts += 1
+        replica.restarted_at = self.now
         replica.ready_at = self.now + (1e9 if behaviour.stays_dead else behaviour.ready_after)
         replica.dies_at = self.now + behaviour.dies_after
         replica.open, replica.opened, replica.probed, replica.warm = [], 0, 0, False
@@ -403,7 +411,7 @@ class SimWorld:
         blame = self.blame.get(port, "")
         if blame == "exposed":
             self.exposed += 1
-            if now > self.out_since[port] + self.lag + TICK * (TRIES + 2):
+            if now > self.out_since[port] + self.lag + TICK * self.every * (TRIES + 2):
                 self.lost.append(f"{now:.1f} port {port}: a lone net is out for longer than a round of checks")
         elif blame and not self.first:
             self.lost.append(f"{now:.1f} {blame}")

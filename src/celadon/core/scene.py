@@ -1,5 +1,6 @@
 """One decision's view: what is observed, what is wanted, and the questions that several rules ask of both."""
 
+import math
 from enum import Enum, auto
 
 import msgspec
@@ -16,6 +17,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """One look at the world plus the journal. Nodes are by id: two nodes at one address are both here."""
 
     nodes: dict[int, NodeSight] = {}
+    listed_at: Instant = math.inf  # when the whole balancer was read last, and with it what others added to it
     hosts: dict[str, HostSight] = {}
     public: PublicSight = PublicSight()
     journal: Journal = EMPTY

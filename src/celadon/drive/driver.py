@@ -139,6 +139,7 @@ class Driver:
     def observed(self) -> Observed:
         return Observed(
             nodes=self._memory.nodes,
+            listed_at=self._memory.listed_at,
             hosts=self._memory.hosts,
             public=self._account.public(self._log.journal),
             journal=self._log.journal,
