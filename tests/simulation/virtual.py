@@ -106,6 +106,7 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
                 continue
             left -= 1
             if not left:
+                ready.appendleft(call)
                 raise RuntimeError("the loop spins: time stands still")
             context = call[2]
             try:
