@@ -141,7 +141,7 @@ def _aimed(setting: Setting, chance: random.Random) -> Setting:
             *happenings,
             Happening(chance.uniform(0, 20), "outage", back_after=back, after=chance.choice(MOMENTS)),
         )
-    return replace(setting, happenings=happenings)
+    return replace(setting, happenings=happenings, slow_checks=chance.random() < 0.15)
 
 
 def _draw(seed: int) -> Setting:
