@@ -56,6 +56,7 @@ LATE = 30.0  # seconds after the deadline of the way forward
 REFUSED = 1  # of one action, for good
 NEVER = 1e9  # seconds after its start: a release that does not get ready
 SEEN = 2.8  # seconds after which a driver has seen that a replica exited: an interval, and the way of its own call
+ON_ITS_WAY = 0.5  # seconds for which a change may still be that was sent before another was decided
 HARM = 150.0  # seconds under a driver that hears everything, after which users are with what works
 
 
@@ -84,6 +85,7 @@ class Promises(Guard):
         self.committed = False
         self.retiring_at: float | None = None
         self.returning = False
+        self.returning_at = float("inf")
         self.finished: str | None = None
         self.finished_at: float | None = None
         self.harmed_for: dict[int, float] = {}
@@ -204,8 +206,11 @@ class Promises(Guard):
             "Finished": self._finished,
         }
         kind = event["type"]
+        moment = ASKED[event["mode"]] if kind == "Asked" else kind
+        if kind == "CommandStarted" and event["name"] == "after_commit":
+            moment = "Hooked"
         for listener in self.listeners:
-            listener(ASKED[event["mode"]] if kind == "Asked" else kind)
+            listener(moment)
         if self.finished is not None and kind in {"Asked", "Started", "Stopped", "Warmed", "Committed"}:
             self.broke("idempotent", f"{kind} after the end")
         if kind in by_kind:
@@ -256,7 +261,7 @@ class Promises(Guard):
             self.hopeless_at = self.world.now
 
     def _returning(self, event: dict[str, Any]) -> None:
-        self.returning = True
+        self.returning, self.returning_at = True, min(self.world.now, self.returning_at)
         self.world.patient_until = self.world.now + self.rollout.timing.up_within - 1.0
         if self.hopeless_at is None or event.get("asked_by") or self._disturbed:
             return
@@ -351,7 +356,7 @@ class Promises(Guard):
         self._seen_taking = None
         if node.address not in self.green:
             self.broke("testers", f"stable's node {node.id} is let in")
-        elif self.returning and not self.frozen:
+        elif self.world.now > self.returning_at + ON_ITS_WAY and not self.frozen:
             self.broke("testers", f"node {node.id} is let in on the way back")
         else:
             self._raise_candidate(node)

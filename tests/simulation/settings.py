@@ -33,10 +33,11 @@ BEGINNINGS: tuple[Beginning, ...] = ("mixed", "net", "busy", *("plain",) * 17)
 
 
 # Moments of a story: an event of its journal, written for the first time. Asked is told apart by what was asked for.
-Moment = Literal[
+Drawn = Literal[
     "Opened", "Started", "Raised", "Lowered", "Netted", "Committed", "Returning", "Retiring", "Stopped", "Finished"
 ]
-MOMENTS: tuple[Moment, ...] = get_args(Moment)
+Moment = Drawn | Literal["Hooked"]  # the hook after the commit began
+MOMENTS: tuple[Drawn, ...] = get_args(Drawn)
 
 
 class Happening(msgspec.Struct, frozen=True, omit_defaults=True):
