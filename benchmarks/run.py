@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import decide, demo, deploy, lab, million, start
+from benchmarks import decide, demo, deploy, infra, lab, million, start
 from benchmarks.figures import Figure, show, table
 
 from celadon.adapters.clock import SystemClock
@@ -29,6 +29,7 @@ SECTIONS = {
     "decide": "One decision",
     "lab": "The lab",
     "deploy": "A deploy",
+    "infra": "Infrastructure",
     "demo": "The demo",
     "million": "Under load",
 }
@@ -87,6 +88,7 @@ def main() -> None:
         "decide": decide_figures,
         "lab": lab.figures,
         "deploy": lambda: deploy.figures(options.hosts),
+        "infra": infra.figures,
         "demo": demo.figures,
         "million": lambda: million.figures(options.requests),
     }

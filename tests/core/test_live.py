@@ -87,6 +87,7 @@ def two_ports(
     return {colour: first[colour] + second[colour] for colour in (BLUE, GREEN)}
 
 
+UNUSED_443 = nodes([(REJECT, False)], [(REJECT, False)], port=443)
 BLUE_80, GREEN_443 = nodes([(ACCEPT, True)], []), nodes([], [(ACCEPT, True)], port=443)
 
 
@@ -97,7 +98,12 @@ BLUE_80, GREEN_443 = nodes([(ACCEPT, True)], []), nodes([], [(ACCEPT, True)], po
         (two_ports(BLUE_80, GREEN_443), None, "ambiguous", None),
         (two_ports(BLUE_80, GREEN_443), Facts().intent, "ambiguous", None),
         (two_ports(BLUE_80, nodes([(ACCEPT, True)], [(ACCEPT, True)], port=443)), Facts().intent, "serving", BLUE),
-        (two_ports(BLUE_80, nodes([(REJECT, False)], [], port=443)), None, "ambiguous", None),
+        (two_ports(BLUE_80, UNUSED_443), None, "serving", BLUE),
+        (two_ports(BLUE_80, nodes([(DRAIN, True)], [(REJECT, False)], port=443)), None, "ambiguous", None),
+        (two_ports(BLUE_80, nodes([(REJECT, False)], [(BACKUP, True)], port=443)), None, "ambiguous", None),
+        (two_ports(nodes([(ACCEPT, True)], [(ACCEPT, True)]), UNUSED_443), None, "ambiguous", None),
+        (two_ports(nodes([(REJECT, False)], [(BACKUP, True)]), UNUSED_443), None, "backup", GREEN),
+        (two_ports(nodes([(REJECT, False)], [(REJECT, False)]), UNUSED_443), None, "none", None),
     ],
 )
 def test_ports_that_disagree(
@@ -105,3 +111,35 @@ def test_ports_that_disagree(
 ) -> None:
     answer = live(ports, intent, Journal() if intent is not None else None)
     assert (answer.kind, answer.colour) == (kind, colour)
+
+
+@pytest.mark.parametrize(
+    ("stage", "back", "answer"),
+    [
+        ("opened", False, ("serving", BLUE)),
+        ("raised", False, ("serving", BLUE)),
+        ("raised", True, ("serving", BLUE)),
+        ("shifted", False, ("serving", GREEN)),
+    ],
+)
+def test_a_port_that_a_rollout_opens_has_the_candidate_alone_for_a_while(
+    stage: str,
+    back: bool,  # noqa: FBT001 - a table
+    answer: tuple[str, Colour],
+) -> None:
+    """As it is after a crash anywhere: what serves on the port that served before decides."""
+    facts = Facts(ports=(80, 443), new_ports=(443,))
+    for index in range(2):
+        facts.is_(BLUE, index, 443, mode=REJECT, weight=1, up=False)
+    facts.at(stage)  # type: ignore[arg-type]
+    if back:
+        facts.back()
+    nodes = {
+        colour: [node.facts for node in facts.nodes.values() if node.facts.label.startswith(colour.value)]
+        for colour in (BLUE, GREEN)
+    }
+    found = live(nodes, facts.intent, facts.journal)
+    assert (found.kind, found.colour) == answer
+    old = msgspec.structs.replace(facts.intent, rollout=msgspec.structs.replace(facts.rollout, new_ports=()))
+    if stage == "raised":
+        assert live(nodes, old, facts.journal).kind == "ambiguous"

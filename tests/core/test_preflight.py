@@ -150,6 +150,59 @@ def test_missing_nodes_are_added_in_preflight() -> None:
     assert (add.config_id, add.port, add.label, add.address) == (800, 80, "green-1", "192.168.129.11:8000")
 
 
+# -- a port that was added since somebody serves -------------------------------------------------------
+
+
+def test_a_new_port_gets_what_the_others_have_and_a_way_back() -> None:
+    """Https, added to a NodeBalancer that had http: blue serves on 80, and on 443 all nodes are off."""
+    old = config(80)
+    weights = (msgspec.structs.replace(old.nodes[0], weight=40), *old.nodes[1:])
+    opening = opens(seen=scout(balancer(msgspec.structs.replace(old, nodes=weights), config(443, blue=REJECT))))
+    rollout = opening.rollout
+    assert (rollout.stable_colour, rollout.candidate_colour) == (BLUE, GREEN)
+    assert (rollout.ports, rollout.new_ports) == ((80, 443), (443,))
+    assert rollout.baseline == {8000: 40, 8001: 100, 44300: 40, 44301: 100}
+    assert rollout.floor == {80: 2, 443: 2}
+    assert opening.warnings == ("port 443 sends nobody anywhere yet: this rollout opens it",)
+
+
+def test_nobody_is_let_in_on_a_new_port_who_is_out_on_the_others() -> None:
+    old = config(80)
+    nodes = (msgspec.structs.replace(old.nodes[0], mode=REJECT, up=False), *old.nodes[1:])
+    seen = scout(balancer(msgspec.structs.replace(old, nodes=nodes), config(443, blue=REJECT)))
+    rollout = opens(seen=seen).rollout
+    assert rollout.baseline == {8001: 100, 44301: 100}
+    assert rollout.floor == {80: 1, 443: 1}
+
+
+def test_a_new_port_without_nodes_gets_them_and_with_terraform_says_who_makes_them() -> None:
+    bare = msgspec.structs.replace(config(443), nodes=())
+    opening = opens(seen=scout(balancer(config(80), bare)))
+    assert [(add.port, add.label) for add in opening.add] == [
+        (443, "blue-0"), (443, "blue-1"), (443, "green-0"), (443, "green-1"),
+    ]  # fmt: skip
+    assert opening.rollout.new_ports == (443,)
+    with pytest.raises(Refused, match="port 443: no node for blue-0"):
+        opens(wanted(add_nodes=False), scout(balancer(config(80), bare)))
+
+
+def test_ports_that_serve_different_colours_are_still_refused() -> None:
+    split = scout(balancer(config(80), config(443, blue=REJECT, green=ACCEPT)))
+    with pytest.raises(Refused, match="which colour is live cannot be told"):
+        opens(seen=split)
+    drained = scout(balancer(config(80), config(443, blue=Mode.DRAIN)))
+    with pytest.raises(Refused, match="which colour is live cannot be told"):
+        opens(seen=drained)
+
+
+def test_a_first_deploy_has_no_new_ports() -> None:
+    seen = scout(
+        balancer(config(80, blue=REJECT), config(443, blue=REJECT)), blue_0=host("blue-0"), blue_1=host("blue-1")
+    )
+    rollout = opens(seen=seen).rollout
+    assert (rollout.new_ports, rollout.baseline) == ((), {})
+
+
 # -- refusals ------------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-SUITE = "trixie"
+TRIXIE, BOOKWORM = "trixie", "bookworm"  # Debian 13 and 12
 EDITION = 1  # raise it when what is in the base changes: caches hold the old one
 PACKAGES = (
     "cloud-init", "openssh-server", "unattended-upgrades", "iproute2", "python3", "systemd", "systemd-sysv",
@@ -35,8 +35,8 @@ class Said:
         self.out = str(facts["out"])
 
 
-def base() -> Path:
-    """Made once a machine, by debootstrap, and kept in the cache of the tests."""
+def base(suite: str) -> Path:
+    """A release of Debian. Made once a machine, by debootstrap, and kept in the cache of the tests."""
     from tests.rig.require import program, require, require_programs, require_root  # noqa: PLC0415 - not needed inside
 
     require_root("cloud-init is run on a disk of its own")
@@ -44,14 +44,14 @@ def base() -> Path:
     require_programs("unshare", package="util-linux")
     folder = Path(os.environ.get("CELADON_TEST_CACHE") or Path.home() / ".cache" / "celadon-tests")
     folder.mkdir(parents=True, exist_ok=True)
-    root = folder / f"cloud-{SUITE}-{os.uname().machine}-{EDITION}"
+    root = folder / f"cloud-{suite}-{os.uname().machine}-{EDITION}"
     with (folder / "cloud.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not root.exists():
             partial = Path(tempfile.mkdtemp(prefix="cloud-", dir=folder))
             command = [program("debootstrap") or "debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
             done = subprocess.run(
-                [*command, SUITE, str(partial)], check=False, capture_output=True, text=True, timeout=WITHIN
+                [*command, suite, str(partial)], check=False, capture_output=True, text=True, timeout=WITHIN
             )
             if done.returncode:
                 shutil.rmtree(partial)

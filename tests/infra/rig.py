@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 import msgspec
+import pytest
 from tests.rig.require import require
 
 from celadon.lab.lab import LabFacts
@@ -47,6 +48,10 @@ class Tools(msgspec.Struct, frozen=True):
     python: str
     home: Path
 
+    @property
+    def is_tofu(self) -> bool:
+        return Path(self.terraform).name == "tofu"
+
 
 def terraform_tools(shared: Path) -> Tools:
     """`shared`: a folder that all workers of this session share.
@@ -64,6 +69,14 @@ def terraform_tools(shared: Path) -> Tools:
         if found is None:
             found = _library(shared)
     return Tools(found, str(python), shared)
+
+
+def tofu_tools(tools: Tools) -> Tools:
+    """The same with OpenTofu in Terraform's place. No registry that tests reach has the program, so it is optional."""
+    found = shutil.which("tofu")
+    if found is None:
+        pytest.skip("no `tofu` on PATH; go install github.com/opentofu/opentofu/cmd/tofu@v1.6.3 makes one in minutes")
+    return msgspec.structs.replace(tools, terraform=found)
 
 
 def _library(shared: Path) -> str:
@@ -132,10 +145,13 @@ def stand_in_environ(tools: Tools, lab: LabFacts, token: str | None = None) -> d
 def terraform_environ(tools: Tools, provider: StandIn) -> dict[str, str]:
     """What `terraform`, and a `celadon` that runs it, need to find this provider and nothing else."""
     folder = str(Path(tools.terraform).parent)
+    reattach = provider.reattach
+    if tools.is_tofu:
+        reattach = reattach.replace("registry.terraform.io/", "registry.opentofu.org/")  # what `linode/linode` is there
     return {
         **_clean(os.environ),
         "PATH": os.pathsep.join((folder, os.environ.get("PATH", os.defpath))),
-        "TF_REATTACH_PROVIDERS": provider.reattach,
+        "TF_REATTACH_PROVIDERS": reattach,
         "TF_CLI_CONFIG_FILE": os.devnull,
         "CHECKPOINT_DISABLE": "1",
         "TF_IN_AUTOMATION": "1",

@@ -118,6 +118,12 @@ async def scene(tools: Tools, folder: Path) -> AsyncIterator[Scene]:
 async def initialised(here: Scene, *words: str) -> None:
     """`celadon init --terraform`, and the two values that only a person knows."""
     await here.good("init", "--terraform", *words)
+    suited(here)
+    await here.terraform.good("init", "-no-color")
+
+
+def suited(here: Scene) -> None:
+    """From where admins come; and how this lab's application is started and tells its version."""
     values = (here.infra / "terraform.tfvars").read_text()
     assert "admin_cidrs = []" in values
     (here.infra / "terraform.tfvars").write_text(values.replace("admin_cidrs = []", 'admin_cidrs = ["203.0.113.0/24"]'))
@@ -127,4 +133,3 @@ async def initialised(here: Scene, *words: str) -> None:
     ]
     text = "\n".join(lines)
     (here.project / "celadon.toml").write_text(text[: text.index("[verify]")] + VERIFY)
-    await here.terraform.good("init", "-no-color")

@@ -14,6 +14,7 @@ from celadon.lab.broken import Case
 from celadon.lab.estate import Furnished
 
 HEALTH = '  health = { path = "/healthz", interval = 2, timeout = 1 }\n'
+TERRAFORM = 'terraform = "infra"\n'
 HTTPS = '  tls_certificate = file("tls/fullchain.pem")\n  tls_private_key = file("tls/privkey.pem")\n'
 
 
@@ -28,6 +29,8 @@ class TerraformStage(Stage):
         self.terraform: Terraform
         self.api_url: str | None = None
         """Where `celadon` finds the API, if not at the lab itself."""
+        self.named = ""
+        """Of `[hosts]`, in place of `terraform`: see `hosts_by_hand`."""
 
     @property
     def environ(self) -> dict[str, str]:
@@ -83,7 +86,17 @@ class TerraformStage(Stage):
         text = super()._config(case)
         head, _, rest = text.partition("[hosts]\n")
         _, _, tail = rest.partition("[verify]\n")
-        return f'{head}[hosts]\nterraform = "infra"\n\n[verify]\n{tail}'
+        return f"{head}[hosts]\n{self.named or TERRAFORM}\n[verify]\n{tail}"
+
+    async def hosts_by_hand(self) -> str:
+        """The same machines by their labels, as in a celadon.toml without Terraform; their keys are trusted."""
+        output = json.loads((await self.terraform.good("output", "-json", "celadon")).out)
+        (self.project / ".celadon").mkdir(exist_ok=True)
+        (self.project / ".celadon" / "known_hosts").write_text(output["known_hosts"])
+        lines = [f"{colour} = {json.dumps([host['label'] for host in its])}" for colour, its in output["hosts"].items()]
+        return "\n".join(
+            [*lines, "", "[balancer]", f"nodebalancer = {output['nodebalancer']}", "add_nodes = false", ""]
+        )
 
 
 def self_signed(folder: Path) -> None:

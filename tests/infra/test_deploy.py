@@ -1,5 +1,6 @@
 """After `terraform apply`: deploys and a rollback under load, and Terraform sees no change after any of them."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ def test_deploy_twice_and_roll_back(tools: Tools, tmp_path: Path) -> None:
             assert "Version: v1!" in await page(stage)
             await stage.terraform.unchanged()
             assert (stage.project / ".celadon" / "known_hosts").read_text().strip() == ""  # nothing was copied
+
+            await no_more_calls_than_without_terraform(stage)
 
             async with load_on(stage, 30) as load:
                 await stage.release("v2")
@@ -50,3 +53,21 @@ def test_deploy_twice_and_roll_back(tools: Tools, tmp_path: Path) -> None:
             assert sorted(modes[0].values()) == ["accept", "reject"]
 
     play(scene)
+
+
+async def no_more_calls_than_without_terraform(stage: TerraformStage) -> None:
+    """The look before a deploy, the same machines named in celadon.toml. `just bench --only infra` counts deploys."""
+    asked = []
+    async with recording(stage.lab.url) as recorder:
+        stage.api_url = recorder.url
+        for number, named in enumerate(("", await stage.hosts_by_hand())):
+            stage.named = named
+            await stage.release(f"v1.{number}")
+            recorder.forget()
+            done(await stage.celadon("plan", f"v1.{number}"))
+            asked.append(Counter(call.partition("?")[0] for call in recorder.asked))
+    stage.named, stage.api_url = "", None
+    with_it, without = asked
+    assert with_it
+    assert not with_it - without
+    assert set(without - with_it) == {"GET /linode/instances"}  # where the machines are: Terraform's output says it

@@ -23,6 +23,8 @@ COSTS = {"infra-small": 20, "infra-vpc": 20, "staging": 20, "production": 4 * 12
 
 
 def test_there_are_examples() -> None:
+    with_terraform = {file.parent for file in (ROOT / "examples").rglob("*.tf") if ".terraform" not in file.parts}
+    assert with_terraform == set(EXAMPLES)  # none is left out
     assert [example.name for example in EXAMPLES] == ["infra-https", "infra-small", "infra-vpc"]
     assert len(ENVIRONMENTS) == 4
 

@@ -171,9 +171,27 @@ def verdict(build: Build, known: Facts | None = None, *, new_certificate: bool =
     return judge(read_plan(plan.json), known or facts(), new_certificate=new_certificate)
 
 
+PROMISED = {
+    # What the module's promise names (docs/how-to/infra-guard.md) to a plan of the corpus.
+    "live colour replaced by image": "image of a live machine",
+    "by key": "keys of a live machine",
+    "by user data": "user data of a live machine",
+    "by type": "type of a live machine",
+    "by region": "region of a live machine",
+    "by firewall": "firewall of a live machine",
+    "NodeBalancer replaced": "NodeBalancer in another region",
+    "port moved": "port moved",
+    "node recreated": "node of the live colour recreated",
+    "destroy all": "destroy all",
+    "wrong workspace": "another workspace",
+    "stale plan": "stale: a machine was made anew",
+}
+
+
 def test_the_corpus_is_large_enough() -> None:
     assert len(DANGEROUS) >= 30
     assert len(HARMLESS) >= 20
+    assert DANGEROUS.keys() >= set(PROMISED.values())
 
 
 @pytest.mark.parametrize("name", DANGEROUS)

@@ -29,6 +29,11 @@ SHARED = ("module.celadon.linode_nodebalancer.app", "module.celadon.linode_firew
 
 
 async def test_everything_at_once_from_nothing_to_nothing(tools: Tools, tmp_path: Path) -> None:
+    await everything_at_once(tools, tmp_path)
+
+
+async def everything_at_once(tools: Tools, tmp_path: Path) -> None:
+    """Init, fmt, validate, plan, apply, a second plan, destroy: all that the module can make."""
     async with account(tools, tmp_path) as here:
         terraform = here.terraform
         self_signed(terraform.folder / "tls")

@@ -57,6 +57,12 @@ async def test_progress_is_told_line_by_line(fake: FakeTerraform, tmp_path: Path
         ("apply", problem("Saved plan is stale"), Refused, "infra apply again"),
         ("apply", problem("[400] Label must be unique", address="linode_instance.a"), NoAnswer, "mend it"),
         ("plan", problem("Error acquiring the state lock"), Unavailable, "somebody else applies"),
+        (
+            "plan",
+            problem("Error acquiring the state lock", "- Unsupported state file format: x"),
+            Refused,
+            "tfstate.backup",
+        ),
         ("plan", problem("Required plugins are not installed"), Refused, "init"),
         ("plan", problem("Invalid value for variable", "region: like us-ord"), Refused, "plan"),
     ],

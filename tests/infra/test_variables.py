@@ -88,6 +88,10 @@ RIGHT: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def variables() -> dict[str, str]:
+    return blocks()
+
+
+def blocks() -> dict[str, str]:
     """Name to the text of its block."""
     text = (MODULE / "variables.tf").read_text()
     return dict(re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', text, re.MULTILINE | re.DOTALL))
@@ -107,6 +111,10 @@ def test_every_variable_is_typed_described_and_tried_with_wrong_values(variables
 
 
 async def test_wrong_values_are_refused_in_our_words(tools: Tools, tmp_path: Path, variables: dict[str, str]) -> None:
+    await refused_in_our_words(tools, tmp_path, variables)
+
+
+async def refused_in_our_words(tools: Tools, tmp_path: Path, variables: dict[str, str]) -> None:
     """Terraform tells all that is wrong at once, so a round has one wrong value of each variable."""
     waiting: dict[str, list[tuple[Any, str]]] = {}
     for name, values, says in WRONG:

@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +15,8 @@ from celadon.core import live as lives
 from celadon.core import scene as scenes
 from celadon.core.action import Act, Decision, Record, Start
 from celadon.core.journal import Abandoned, Returning, Target
-from celadon.core.observed import Mode
+from celadon.core.observed import Mode, NodeFacts
+from celadon.core.release import Colour
 from celadon.core.scene import Goal, Scene
 from celadon.drive import app as apps
 from celadon.drive import driver as driving
@@ -34,6 +35,16 @@ def _of(where: Any, name: str, what: str, instead: Any) -> Mutant:
     module = getattr(where, "__module__", where.__name__).rpartition(".")[2] if isinstance(where, type) else ""
     prefix = module or where.__name__.rpartition(".")[2]
     return Mutant(f"{prefix}.{name}", what, where, name, instead)
+
+
+def _every_port(nodes: Mapping[Colour, Sequence[NodeFacts]]) -> list[int]:
+    return sorted({node.port for its in nodes.values() for node in its})
+
+
+def _floor_without_new_ports(*asked: Any, of: Any = preflight._floor) -> tuple[dict[int, int], dict[int, int]]:
+    baseline, floor = of(*asked)
+    new = {node.id for its in asked[2].values() for node in its if node.port in asked[-1]}
+    return {id_: weight for id_, weight in baseline.items() if id_ not in new}, floor
 
 
 # -- traffic -----------------------------------------------------------------------------------------
@@ -232,7 +243,7 @@ MUTANTS: tuple[Mutant, ...] = (
         lives,
         "_by_journal",
         "two colours are one",
-        lambda accepting, *_more: lives.Live("serving", min(accepting[0]), "a guess"),
+        lambda accepting, *_more: lives.Live("serving", min(next(iter(accepting.values()))), "a guess"),
     ),
     _of(
         lives,
@@ -240,6 +251,9 @@ MUTANTS: tuple[Mutant, ...] = (
         "a colour that is down is live",
         lambda _nodes, colour: lives.Live("serving", colour, "accept"),
     ),
+    _of(lives, "ports_in_use", "a port that nobody uses has a say", _every_port),
+    _of(preflight, "_new_ports", "no port is new", _always(())),
+    _of(preflight, "_floor", "going back forgets a new port", _floor_without_new_ports),
     _of(preflight, "_known_live", "whoever is live", _always(None)),
     _of(preflight, "_idle", "the candidate's colour may be in use", _always(None)),
     _of(apps, "adopts", "any open rollout is adopted", _always(True)),

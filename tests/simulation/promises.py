@@ -74,6 +74,8 @@ class Promises(Guard):
         self.first_green = rollout.candidate_slots[0].node_address
         self.kept = frozenset(self.allowed)
         self.floor = rollout.floor
+        self.unused = set(rollout.new_ports)  # until somebody takes traffic there for the first time
+        self.filling = set(rollout.new_ports)  # until as many do as on the others
         self.nodes = frozenset(world.nodes)
         self.frozen = False  # a process that sleeps hears nothing
         self.driven = 0  # drivers that live and hear
@@ -140,7 +142,9 @@ class Promises(Guard):
         self._serving_floor()
         blue = world.slots[Colour.BLUE]
         self._stable_could_serve = all(world.ready[slot.node_address] and self._is_listed(slot) for slot in blue)
-        self._harmed = [port for port in world.ports if all(map(self._is_bad, world.taking[port]))]
+        self.unused -= {port for port in world.ports if world.taking[port]}
+        ports = [port for port in world.ports if port not in self.unused]
+        self._harmed = [port for port in ports if all(map(self._is_bad, world.taking[port]))]
 
     def _who_is_up_for_testers(self) -> None:
         self.up_for_testers |= {n.address for n in self._testers() if n.up and n.applied is Mode.ACCEPT}
@@ -160,6 +164,9 @@ class Promises(Guard):
             if port == world.test_port:
                 continue
             well = sum(world.ready[node.address] for node in takers)
+            if port in self.filling:
+                self.filling -= {port} if well >= self.floor[port] else set()
+                continue
             if well < self.floor[port] or any(node.applied is not Mode.ACCEPT for node in takers):
                 self.broke("serving_floor", f"{well} of {self.floor[port]} on port {port}")
                 world.excused = "said once"

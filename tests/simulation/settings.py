@@ -28,6 +28,7 @@ Event = Literal[
 
 
 Beginning = Literal["plain", "mixed", "net", "only_net", "busy"]
+NEW_PORTS = 10**6  # a chance of its own: the worlds that were drawn before stay as they are
 TEST_PORTS = 800  # of a thousand seeds the first with a test port
 BEGINNINGS: tuple[Beginning, ...] = ("mixed", "net", "busy", *("plain",) * 17)
 
@@ -85,6 +86,7 @@ class Setting(msgspec.Struct, frozen=True, omit_defaults=True):
     dies_after: Moment | None = None  # who writes this first is dead before it knows
     slow_checks: bool = False  # the balancer checks every five seconds, not twice a second
     blind: bool = False  # no answer reaches the verifier: its machine has no way to the users' door
+    new_port: bool = False  # the last of the ports was added since blue serves: all its nodes are off
 
     def __str__(self) -> str:
         """What is not as in the plainest world."""
@@ -106,8 +108,11 @@ class Setting(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def draw(seed: int) -> Setting:
-    """The last two hundred of each thousand have a test port."""
-    setting = _aimed(_draw(seed), random.Random(f"moments {seed}"))
+    """The last two hundred of each thousand have a test port; of those with two ports, some have a new one."""
+    setting = _draw(seed)
+    if setting.ports > 1 and not setting.first and setting.beginning == "plain":
+        setting = replace(setting, new_port=random.Random(-seed - NEW_PORTS).random() < 0.25)
+    setting = _aimed(setting, random.Random(f"moments {seed}"))
     if seed % 1000 < TEST_PORTS:
         return setting
     return replace(setting, test_port=True, left_open=random.Random(-seed).random() < 0.3)

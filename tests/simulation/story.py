@@ -187,6 +187,8 @@ class _Story:
                     world.apply(node.id, Mode.REJECT, 1, ours=False)
         if not setting.first:
             world.serve_from(Colour.BLUE, OLD)
+        if setting.new_port:
+            world.add_port_lately(world.ports[-1])
         if setting.left_open:
             world.leave_test_port_open()
         self._begin(setting.beginning)
@@ -470,7 +472,7 @@ def _hooks(setting: Setting) -> tuple[Hook, ...]:
 def _rollout(world: SimWorld, setting: Setting) -> Rollout:
     stable = {slot.node_address for slot in world.slots[Colour.BLUE]}
     users = [node for node in world.nodes.values() if node.port in world.ports]
-    baseline = {n.id: n.weight for n in users if n.address in stable and n.mode is Mode.ACCEPT}
+    baseline = {n.id: 100 for n in users if n.address in stable and not setting.first}
     tests = _tests(setting)
     return Rollout(
         number=1,
@@ -493,6 +495,7 @@ def _rollout(world: SimWorld, setting: Setting) -> Rollout:
         bake_net="reject" if setting.no_net else "backup",
         floor=dict.fromkeys(world.ports, setting.colours),
         baseline=baseline,
+        new_ports=world.ports[-1:] if setting.new_port else (),
         test_port=world.test_port,
     )
 

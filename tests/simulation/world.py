@@ -502,6 +502,14 @@ class SimWorld:
                 node.up, node.streak = True, 5
         self.touched()
 
+    def add_port_lately(self, port: int) -> None:
+        """Somebody added it since blue serves: its nodes are made in mode reject, and nobody comes in there yet."""
+        for node in self.nodes.values():
+            if node.port == port:
+                node.mode = node.applied = Mode.REJECT
+                node.up, node.streak = False, 0
+        self.touched()
+
     def leave_test_port_open(self) -> None:
         """Somebody made its nodes by hand: `accept` is what Linode's own form says."""
         for node in self.nodes.values():

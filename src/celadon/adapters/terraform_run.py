@@ -26,6 +26,8 @@ SHOW_WITHIN: Seconds = 120.0
 APPLY_WITHIN: Seconds = 3600.0  # the provider itself waits 10 minutes a machine
 GRACE: Seconds = 120.0  # from SIGINT to the end: what is in flight, and the state
 POLL: Seconds = 0.1
+UNREADABLE = "Unsupported state file format"
+STATE = "terraform.tfstate"
 LARGEST = 64 * 1024 * 1024
 Say = Callable[[str], None]
 
@@ -160,6 +162,11 @@ class Terraform:
         summaries = " ".join(problem.summary for problem in problems)
         if "stale" in summaries:
             hint = "the state changed since it was planned: run celadon infra apply again"
+            return Refused(text, hint=hint, details=details, where=self._folder.name)
+        if any(UNREADABLE in problem.summary + problem.detail for problem in problems):
+            # Terraform reads the state when it locks it, and then calls this a lock that could not be had.
+            text = f"{self._name} {word}: the state cannot be read: {UNREADABLE.lower()}"
+            hint = f"bring back an earlier one: {STATE}.backup in {self._folder.name}, or the bucket's last version"
             return Refused(text, hint=hint, details=details, where=self._folder.name)
         if "state lock" in summaries:
             return Unavailable(text, hint="somebody else applies: wait, then run it again", details=details)

@@ -106,7 +106,7 @@ def tally_of(subject: Subject) -> Tally:
     """Counts now. Raises OSError where the table cannot be read."""
     is_open = is_alive = 0
     for row in sockdiag.rows(subject.inner_port, subject.inside):
-        if row.waiting or not subject.concerns(row.address):
+        if not subject.concerns(row.address):
             continue
         is_open += row.state in OPEN
         is_alive += row.state in ALIVE

@@ -386,8 +386,8 @@ def _vacant(foreign: tuple[str, str] | None) -> Json:
 def _listens(pid: int, port: int) -> bool:
     """A listener on the container's loopback alone is out of everybody's reach: it does not count."""
     try:
-        found = sockdiag.rows(port, pid)
-        return any(row.state == sockdiag.LISTEN and not sockdiag.is_loopback(row.address) for row in found)
+        found = sockdiag.rows(port, pid, (sockdiag.LISTEN,))
+        return any(not sockdiag.is_loopback(row.address) for row in found)
     except OSError:  # it ended meanwhile
         return False
 

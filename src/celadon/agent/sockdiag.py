@@ -20,22 +20,24 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from celadon.agent import inetdump
+from celadon.agent.inetdump import HEADER, NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY
+
 ESTABLISHED, SYN_RECV, FIN_WAIT1, FIN_WAIT2 = 0x01, 0x03, 0x04, 0x05
 CLOSE_WAIT, LAST_ACK, LISTEN, CLOSING = 0x08, 0x09, 0x0A, 0x0B
+TIME_WAIT, NEW_SYN_RECV = 0x06, 0x0C  # a connection that is over; the kernel's own name for SYN_RECV in a question
+EVERY = frozenset(range(1, NEW_SYN_RECV + 1)) - {TIME_WAIT}
 
-NETLINK_SOCK_DIAG = 4
-SOCK_DIAG_BY_FAMILY = 20
 # include/uapi/linux/sock_diag.h: SKNLGRP_INET_TCP_DESTROY = 1, SKNLGRP_INET6_TCP_DESTROY = 3, as a bit mask.
 TCP_DESTROY_GROUPS = (1 << 0) | (1 << 2)
 SO_ATTACH_FILTER = 26
 SO_RCVBUFFORCE = 33
 CLONE_NEWNET = 0x40000000
 
-HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, sender
 PORTS_AT = HEADER.size + 4  # inet_diag_msg: family, state, timer, retransmits, then the ports in network order
 ADDRESS_AT = PORTS_AT + 4
 MESSAGE_END = ADDRESS_AT + 16
@@ -43,13 +45,12 @@ BUFFER_BYTES = 1 << 20  # about 1,000 ends between two reads; more is reported a
 
 
 class Row(NamedTuple):
-    """One line of a kernel table. `waiting`: only its TIME_WAIT record is left; the connection is over."""
+    """One socket. A connection of which only the TIME_WAIT record is left is over, and none."""
 
     address: str
     port: int
     remote_port: int
     state: int
-    waiting: bool
     inode: int
 
 
@@ -73,44 +74,53 @@ def is_loopback(address: str) -> bool:
     return address == "::1" or address.startswith("127.")
 
 
-def rows(port: int, pid: int | None = None) -> Iterator[Row]:
-    """Every IPv4 and IPv6 row with this local port, in the namespace of `pid` (None: our own).
+def rows(port: int, pid: int | None = None, states: Iterable[int] = EVERY) -> list[Row]:
+    """Every IPv4 and IPv6 socket with this local port, in the namespace of `pid` (None: our own); port 0: of all ports.
 
-    Raises OSError where the table cannot be read: the process is gone, or /proc hides it.
+    Our own namespace is asked by netlink, which is cheap; another's, or where the kernel has no netlink, by its tables.
+    Raises OSError where those cannot be read: the process is gone, or /proc hides it.
     """
+    wanted = frozenset(states)
+    if pid is None:
+        try:
+            return [_row(one) for one in inetdump.sockets(sum(1 << each for each in wanted), port) if not one.waiting]
+        except OSError:
+            pass  # a kernel without inet_diag: its tables say the same
     folder = Path("/proc/net" if pid is None else f"/proc/{pid}/net")
-    yield from _table(folder / "tcp", port)
+    found = list(_table(folder / "tcp", port))
     try:
-        yield from _table(folder / "tcp6", port)
+        found.extend(_table(folder / "tcp6", port))
     except FileNotFoundError:  # a kernel without IPv6 has no such table, and no such connections
         (folder / "tcp").stat()
+    return [row for row in found if row.state in wanted]
 
 
-def listeners(pid: int | None = None) -> Iterator[Row]:
+def listeners(pid: int | None = None) -> list[Row]:
     """Every listening socket in the namespace of `pid` (None: our own). Raises OSError as `rows` does."""
-    folder = Path("/proc/net" if pid is None else f"/proc/{pid}/net")
-    for name in ("tcp", "tcp6"):
-        if name == "tcp6" and not (folder / name).exists():
-            continue
-        yield from (row for row in _table(folder / name, None) if row.state == LISTEN)
+    return rows(0, pid, (LISTEN,))
 
 
-def _table(path: Path, port: int | None) -> Iterator[Row]:
-    wanted = ":" if port is None else f":{port:04X}"
+def _row(one: inetdump.Socket) -> Row:
+    return Row(plain(one.address), one.port, one.remote_port, one.state, one.inode)
+
+
+def _table(path: Path, port: int) -> Iterator[Row]:
+    wanted = f":{port:04X}" if port else ":"
     with path.open(encoding="ascii") as lines:
         next(lines, None)
         for line in lines:
             if wanted not in line:  # most lines of a busy host, and no need to take them apart
                 continue
             fields = line.split()
-            if port is not None and not fields[1].endswith(wanted):
+            if port and not fields[1].endswith(wanted):
+                continue
+            if fields[5].startswith("03:"):  # the timer of a TIME_WAIT record, whatever state it prints
                 continue
             yield Row(
                 address=_address(fields[1].partition(":")[0]),
                 port=int(fields[1].rpartition(":")[2], 16),
                 remote_port=int(fields[2].rpartition(":")[2], 16),
                 state=int(fields[3], 16),
-                waiting=fields[5].startswith("03:"),  # the timer of a TIME_WAIT record, whatever state it prints
                 inode=int(fields[9]),
             )
 
@@ -132,9 +142,7 @@ def _packed(text: str) -> bytes:
 def listener(address: str, port: int, pid: int | None = None) -> Row | None:
     """Who would get a connection to this address and port, or be in the way of a bind to it."""
     found = None
-    for row in rows(port, pid):
-        if row.state != LISTEN:
-            continue
+    for row in rows(port, pid, (LISTEN,)):
         if row.address == address:
             return row
         if is_wildcard(row.address) or is_wildcard(address):

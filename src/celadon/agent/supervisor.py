@@ -50,16 +50,24 @@ def boot_id() -> str:
 
 
 def session_members(session: int) -> Iterator[int]:
-    """Living processes of a session: the application and all it started, unless it left on purpose."""
+    """Living processes of a session: the application and all it started, unless it left on purpose.
+
+    Its leader comes first: who looks for what the leader has need not read about every process of the machine.
+    """
+    if _session_of(session) == session:
+        yield session
     for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            fields = Path(f"/proc/{name}/stat").read_bytes().rpartition(b")")[2].split()
-        except OSError:
-            continue
-        if fields[0] not in (b"Z", b"X") and int(fields[3]) == session:
+        if name.isdigit() and int(name) != session and _session_of(int(name)) == session:
             yield int(name)
+
+
+def _session_of(pid: int) -> int | None:
+    """None: it is gone, or only not waited for yet."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in (b"Z", b"X") else int(fields[3])
 
 
 class Log:

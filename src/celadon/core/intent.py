@@ -15,7 +15,7 @@ Pause = Annotated[Seconds, msgspec.Meta(ge=0.001, le=10**8)]
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """Every protocol time of a rollout. `scaled` keeps their proportions at the lab's pace."""
+    """Every protocol time of a rollout, in seconds."""
 
     settle: Length = 60.0  # Linode documents "within 60 seconds" for a mode change
     bake: Length = 300.0  # one point of the NodeBalancer's own graph
@@ -91,6 +91,7 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     kept_releases: tuple[str, ...] = ()  # older releases that prune leaves startable
     floor: dict[int, int] = {}  # by port: the fewest nodes that must serve at any moment
     baseline: dict[int, int] = {}  # node id -> weight, of the nodes that served: where going back leads
+    new_ports: tuple[int, ...] = ()  # nobody was served there when it opened: both ways lead to all ports alike
     opened_by: str = ""
     opened_utc: Utc = 0.0
     celadon: str = ""  # the version that opened it

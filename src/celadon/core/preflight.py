@@ -12,7 +12,7 @@ from celadon.core.errors import Refused
 from celadon.core.home import epoch_of
 from celadon.core.intent import Intent, Rollout, Timing
 from celadon.core.journal import Journal
-from celadon.core.live import Live, live
+from celadon.core.live import Live, live, ports_in_use
 from celadon.core.observed import BalancerFacts, ConfigFacts, HostFacts, Mode, NodeFacts
 from celadon.core.release import Colour, Release, Slot
 from celadon.core.strategy import blue_green
@@ -71,7 +71,9 @@ def open_rollout(wanted: Wanted, release: Release, options: Options, scout: Scou
     _idle(candidate_colour, nodes)
     warnings = _hosts(wanted, scout, candidate_colour, now_live)
     stable = _stable(wanted, scout, now_live)
-    baseline, floor = _floor(wanted, configs, nodes, now_live, options)
+    new_ports = _new_ports(configs, nodes, now_live)
+    warnings += [f"port {port} sends nobody anywhere yet: this rollout opens it" for port in new_ports]
+    baseline, floor = _floor(wanted, configs, nodes, now_live, options, new_ports)
     rollout = Rollout(
         number=scout.next_rollout,
         app=wanted.app,
@@ -96,6 +98,7 @@ def open_rollout(wanted: Wanted, release: Release, options: Options, scout: Scou
         kept_releases=tuple(known.id for known in scout.known[: wanted.keep]),
         floor=floor,
         baseline=baseline,
+        new_ports=new_ports,
         opened_utc=scout.utc,
         test_port=wanted.test_port,
         test_url=wanted.test_url,
@@ -323,20 +326,41 @@ def _stable(wanted: Wanted, scout: Scout, now: Live) -> Release | None:
     return next((known for known in scout.known if known.id in running), None)
 
 
+def _new_ports(
+    configs: Sequence[ConfigFacts], nodes: Mapping[Colour, Sequence[NodeFacts]], now: Live
+) -> tuple[int, ...]:
+    """Ports that were added since somebody serves on the others: https, say, to a NodeBalancer that had http."""
+    if now.colour is None:
+        return ()
+    used = ports_in_use(nodes)
+    return tuple(config.port for config in configs if config.port not in used)
+
+
 def _floor(
     wanted: Wanted,
     configs: Sequence[ConfigFacts],
     nodes: Mapping[Colour, Sequence[NodeFacts]],
     now: Live,
     options: Options,
+    new_ports: tuple[int, ...],
 ) -> tuple[dict[int, int], dict[int, int]]:
-    """By node id the weights to go back to; by port the fewest that must serve."""
+    """By node id the weights to go back to; by port the fewest that must serve.
+
+    On a new port both are as on the others. Whoever came in there through the candidate is not turned away by going
+    back: stable takes over there, too.
+    """
     candidates = len(wanted.slots[now.colour.other if now.colour is not None else Colour.BLUE])
     serving = list(nodes[now.colour]) if now.colour is not None else []
     modes = {Mode.ACCEPT, Mode.BACKUP} if options.repair else {Mode.ACCEPT}
     baseline = {node.id: node.weight for node in serving if node.mode in modes}
+    weights = {node.address: node.weight for node in serving if node.id in baseline}
+    for node in serving:
+        if node.port in new_ports and node.address in weights:
+            baseline[node.id] = weights[node.address]
     floor = {}
     for config in configs:
+        if config.port in new_ports:
+            continue
         up = sum(1 for node in serving if node.port == config.port and node.mode is Mode.ACCEPT and node.up)
         if now.colour is not None and not up and not options.repair:
             raise Refused(
@@ -344,7 +368,8 @@ def _floor(
                 hint="celadon status · deploy --repair keeps whatever serves and goes on",
             )
         floor[config.port] = max(1, min(up, candidates))
-    return baseline, floor
+    fewest = min(floor.values(), default=1)
+    return baseline, floor | dict.fromkeys(new_ports, fewest)
 
 
 def timing_on(timing: Timing, configs: Sequence[ConfigFacts]) -> Timing:

@@ -99,9 +99,9 @@ class App:
                 return self._already_live(opening)
             if confirm is not None and not await confirm(forecast(opening, scout)):
                 raise Declined("not confirmed")
-            await self._add_nodes(opening)
+            rollout = await self._with_nodes(opening, self.wanted, release, options)
             requests = Requests(until_commit=options.until_commit)
-            return await self._drive(lease, await self._open(lease, opening.rollout, requests))
+            return await self._drive(lease, await self._open(lease, rollout, requests))
 
     async def resume(self, each: Each | None = None) -> Ending:
         """Unpause and drive what is open, from wherever this runs. `each`: told of another driver's events."""
@@ -215,12 +215,12 @@ class App:
         async with self._held() as lease:
             scout = await self.scout()
             plain = msgspec.structs.replace(self.wanted, tests=())  # going back passes no gate
-            opening = open_rollout(plain, release, Options(gates=False), scout)
+            gateless = Options(gates=False)
+            opening = open_rollout(plain, release, gateless, scout)
             if opening.rollout.stable is not None and opening.rollout.stable.id == release.id:
                 return self._already_live(opening)
-            rollout = msgspec.structs.replace(opening.rollout, kind="rollback")
-            opening = msgspec.structs.replace(opening, rollout=rollout)
-            await self._add_nodes(opening)
+            rollout = await self._with_nodes(opening, plain, release, gateless)
+            rollout = msgspec.structs.replace(rollout, kind="rollback")
             return await self._drive(lease, await self._open(lease, rollout, Requests()))
 
     # -- looking -------------------------------------------------------------------------------
@@ -447,9 +447,20 @@ class App:
                 f"the world has changed since plan {options.plan_id}: it is {now} now", hint="celadon plan VERSION"
             )
 
-    async def _add_nodes(self, opening: Opening) -> None:
+    async def _with_nodes(self, opening: Opening, wanted: Wanted, release: Release, options: Options) -> Rollout:
+        """The rollout once no node is missing. Where some were, it is made anew: going back may lead to them."""
+        if not opening.add:
+            return opening.rollout
         for node in opening.add:
             await self.world.balancer.add_node(node.config_id, node.label, node.address)
+        again = open_rollout(wanted, release, options, await self.scout())
+        if again.add:
+            first = again.add[0]
+            raise Unavailable(
+                f"port {first.port}: the node for {first.label} ({first.address}) was added and is not listed yet",
+                hint="run it again in a minute",
+            )
+        return again.rollout
 
     async def _open(self, lease: Lease, rollout: Rollout, requests: Requests) -> Intent:
         if lease.problem is not None:

@@ -6,6 +6,7 @@ Run by Terraform itself, or with `--dev`, which prints the line that makes Terra
 """
 
 import sys
+from typing import Any
 
 import tf.provider
 from tests.infra.stand_in.servicer import Servicer
@@ -21,7 +22,19 @@ class StandIn:
         return ADDRESS
 
 
+class EndsWhenToldTo(runner._ShutdownInterceptor):  # type: ignore[misc]  # the package has no types
+    """After Ctrl-C, StopProvider asks for an early end of what is under way. The package ends the whole process on it,
+    and what was being made would be lost; the real provider answers, and only Shutdown ends it.
+    """
+
+    def intercept_service(self, continuation: Any, details: Any) -> Any:
+        if details.method == "/tfplugin6.Provider/StopProvider":
+            return continuation(details)
+        return super().intercept_service(continuation, details)
+
+
 def main() -> None:
+    runner._ShutdownInterceptor = EndsWhenToldTo
     tf.provider.ProviderServicer = Servicer
     runner.run_provider(StandIn(), sys.argv)
 

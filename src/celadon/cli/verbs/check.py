@@ -238,8 +238,8 @@ async def _opening(connected: Connected, version: str | None, release: Release) 
     served = tuple(config.port for config in scout.balancer.configs if connected.wanted.serves(config.port))
     ports = connected.wanted.ports or served
     problems: dict[str, Finding] = {}
-    for port in ports:
-        wanted = msgspec.structs.replace(connected.wanted, ports=(port,))
+    for some in (*((port,) for port in ports), ports):  # each alone, and what only all together tell
+        wanted = msgspec.structs.replace(connected.wanted, ports=some)
         try:
             opening = open_rollout(wanted, release, Options(), scout)
         except Refused as error:
