@@ -204,8 +204,9 @@ def _takes_traffic_away(scene: Scene, node: NodeSight) -> bool:
 def _is_down(scene: Scene, node: NodeSight) -> bool:
     """Going back, a candidate that the balancer itself calls down gives nothing: taking it out takes nothing."""
     asked = scene.asked(node)
-    seen = asked is None or asked.mode is node.facts.mode  # else its status may be from before the change
-    return scene.goal is Goal.BACK and node.facts.up is False and seen
+    # Asked to take traffic and not seen so yet: its status is from before, and says nothing.
+    unseen = asked is not None and asked.mode is not Mode.REJECT and asked.mode is not node.facts.mode
+    return scene.goal is Goal.BACK and node.facts.up is False and not unseen
 
 
 def _stays(node: NodeSight, targets: Targets) -> bool:
