@@ -39,6 +39,9 @@ mutants *ARGS:
 torture *ARGS:
     .venv/bin/python -m tests.torture.run {{ARGS}}
 
+# Celadon and what people use instead, one table: `just scoreboard`, `just scoreboard --only celadon --figures F1 F3`
+scoreboard *ARGS:
+    .venv/bin/python -m benchmarks.scoreboard.run {{ARGS}}
 
 # the smallest world, every interleaving: about a minute
 small-model:

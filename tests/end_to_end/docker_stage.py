@@ -56,6 +56,8 @@ contains = '"version": "{{version}}"'
 class DockerStage:
     """One app on the hosts. `ports`: of the blue and the green slots; every host has one of each."""
 
+    health = "/"  # what the balancer asks a node for
+
     def __init__(
         self, lab: Lab, images: AppImages, registry: str, folder: Path, app: str, ports: tuple[int, int]
     ) -> None:
@@ -95,7 +97,8 @@ class DockerStage:
     def _furnish(self) -> None:
         balancer = self.call("POST", "/v4/nodebalancers", {"label": "app-nodebalancer", "region": "us-ord"})
         self._path = f"/v4/nodebalancers/{balancer['id']}/configs"
-        check = {"check": "http", "check_path": "/", "check_interval": 2, "check_timeout": 1, "check_attempts": 2}
+        check: dict[str, Any] = {"check": "http", "check_path": self.health, "check_interval": 2, "check_timeout": 1}
+        check["check_attempts"] = 2
         self._path += "/{}/nodes".format(
             self.call("POST", self._path, {"port": 80, "protocol": "http", "check_passive": False, **check})["id"]
         )

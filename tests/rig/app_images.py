@@ -8,14 +8,17 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from tests.rig.base_image import Layer, base_layer
 from tests.rig.registry import CONFIG, LAYER, MANIFEST, Registry, digest_of
 
-Variant = Literal["good", "crash", "crash_later", "stubborn", "wrong_port", "loopback_only", "no_program"]
+Variant = Literal[
+    "good", "crash", "crash_later", "stubborn", "wrong_port", "loopback_only", "no_program",
+    "never_ready", "errors", "three_times_as_slow", "leak",
+]  # fmt: skip
 SOURCE = Path(__file__).with_name("image_app.py")
 
 
@@ -35,11 +38,16 @@ class AppImages:
         env: Mapping[str, str] | None = None,
         stop_signal: str | None = None,
         shell_form: bool = False,
+        command: Sequence[str] = (),
+        files: Mapping[str, bytes] | None = None,
     ) -> str:
-        """Returns the digest: the image is `<registry>/<repository>@<digest>` for every listener of the registry."""
+        """Returns the digest: the image is `<registry>/<repository>@<digest>` for every listener of the registry.
+
+        `command` and `files`: another application than the rig's own, by its paths in the image.
+        """
         store = self._registry.store
         base = self._base_layer()
-        plain = _tar({"app/app.py": SOURCE.read_bytes(), "app/tag": tag.encode()})
+        plain = _tar({**(files or {"app/app.py": SOURCE.read_bytes()}), "app/tag": tag.encode()})
         packed = gzip.compress(plain, 1, mtime=0)
         program = "/no/such/program" if variant == "no_program" else "python3"
         config = {
@@ -48,7 +56,7 @@ class AppImages:
             "config": {
                 "Cmd": ["/bin/sh", "-c", f"{program} -u /app/app.py; exit"]
                 if shell_form
-                else [program, "-u", "/app/app.py"],
+                else list(command) or [program, "-u", "/app/app.py"],
                 "Env": ["PATH=/usr/local/bin:/usr/bin:/bin", f"VARIANT={variant}"]
                 + [f"{name}={value}" for name, value in sorted((env or {}).items())],
                 "WorkingDir": "/app",

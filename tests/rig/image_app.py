@@ -1,9 +1,10 @@
 """The application inside the test images: standard library only, and bad in the way its VARIANT says.
 
-`/` tells who answers, `/slow?seconds=5` takes its time, `/env` shows the environment. Ends well on SIGTERM: what has
-begun is answered first.
+`/` tells who answers, `/healthz` whether it is well, `/slow?seconds=5` takes its time, `/events` streams, a POST to
+`/echo` comes back, `/env` shows the environment. Ends well on SIGTERM: what has begun is answered first.
 """
 
+import itertools
 import json
 import os
 import signal
@@ -14,13 +15,29 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 VARIANT = os.environ.get("VARIANT", "good")
+LIMIT = 512 << 20  # of memory: what outgrows a small instance is killed there
+asked = itertools.count(1)
+kept: list[bytes] = []
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         url = urlsplit(self.path)
+        if url.path == "/healthz":
+            self.answer(503 if VARIANT == "never_ready" else 200, b"")
+            return
+        if url.path == "/events":
+            query = parse_qs(url.query)
+            self.stream(int(query["count"][0]), float(query["every"][0]))
+            return
         if url.path == "/slow":
             time.sleep(float(parse_qs(url.query)["seconds"][0]))
+        if VARIANT == "three_times_as_slow":
+            time.sleep(0.01)  # a good one answers in 3 to 5 ms
+        if VARIANT == "leak":
+            kept.append(os.urandom(1 << 12) * (1 << 12))
+            if sum(map(len, kept)) > LIMIT:
+                os._exit(137)  # as one that was killed; process 1 of a container cannot kill itself
         answer = {
             "version": os.environ.get("APP_VERSION", ""),
             "release": os.environ.get("CELADON_RELEASE", ""),
@@ -29,13 +46,29 @@ class Handler(BaseHTTPRequestHandler):
         }
         if url.path == "/env":
             answer["env"] = dict(os.environ)  # type: ignore[assignment]
-        body = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
+        bad = VARIANT == "never_ready" or (VARIANT == "errors" and next(asked) % 10 == 0)
+        self.answer(500 if bad else 200, json.dumps(answer).encode(), "application/json")
+
+    def do_POST(self) -> None:
+        self.answer(200, self.rfile.read(int(self.headers["Content-Length"])))
+
+    def answer(self, status: int, body: bytes, kind: str = "text/plain") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
         self.send_header("X-Release", os.environ.get("CELADON_RELEASE", ""))
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def stream(self, count: int, every: float) -> None:
+        """Ends with its connection, as HTTP/1.0 has it."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("X-Release", os.environ.get("CELADON_RELEASE", ""))
+        self.end_headers()
+        for number in range(count):
+            self.wfile.write(b"data: %d\n\n" % number)
+            time.sleep(every)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         pass
