@@ -64,8 +64,26 @@ def test_but_that_it_serves_is_looked_at_first() -> None:
 
 
 def net(**rollout: object) -> Facts:
-    """The candidate is down in the bake: the backup carries the users."""
-    return Facts(**rollout).at("baking").all(GREEN, up=False).back()  # type: ignore[arg-type]
+    """The candidate is down in the bake: the backup carries the users, and has settled."""
+    return settled_net(Facts(**rollout).at("baking").all(GREEN, up=False).back())  # type: ignore[arg-type]
+
+
+def settled_net(facts: Facts) -> Facts:
+    facts.events = [
+        msgspec.structs.replace(event, at=NOW - 90) if isinstance(event, Asked) and event.mode is BACKUP else event
+        for event in facts.events
+    ]
+    for index in range(len(facts.rollout.stable_slots)):
+        facts.is_(BLUE, index, since=NOW - 89, read_at=NOW - 1)
+    return facts
+
+
+def test_a_net_that_was_asked_for_a_moment_ago_is_not_left_yet() -> None:
+    """Simulation: one of two was raised out of a net that the other had not joined yet, and nobody served."""
+    facts = net().is_(BLUE, 1, mode=BACKUP, weight=100, asked_at=NOW - 7, read_at=NOW - 1)
+    decision = facts.decide()
+    assert isinstance(decision, Wait)
+    assert "settle" in decision.because
 
 
 def test_the_net_is_left_one_address_at_a_time() -> None:
@@ -119,7 +137,9 @@ def test_a_net_is_looked_at_again_while_it_is_waited_for() -> None:
 
 def test_a_candidate_counts_beside_the_net_when_it_was_probed_since() -> None:
     """Simulation: it died between its last probe and going back, and the whole net was raised beside it."""
-    facts = Facts().at("baking").back(at=NOW - 0.5).seen_again(NOW)
+    facts = settled_net(Facts().at("baking").back(at=NOW - 0.5).seen_again(NOW))
+    for index in range(2):
+        facts.is_(BLUE, index, read_at=NOW)
     assert facts_modes(facts) == {1: ACCEPT}
     for index in range(2):
         name = slot(GREEN, index).host

@@ -48,6 +48,10 @@ def test_without_an_open_rollout(blue: list[Row], green: list[Row], kind: str, c
     assert answer.because
 
 
+def test_an_up_backup_serves_where_every_accept_node_is_down() -> None:
+    assert live(nodes([(ACCEPT, False)], [(BACKUP, True)]), None, None).colour is GREEN
+
+
 BOTH = nodes([(ACCEPT, True)], [(ACCEPT, True)])
 
 

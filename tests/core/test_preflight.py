@@ -236,6 +236,11 @@ def test_a_balancer_that_cannot_be_used(facts: BalancerFacts, says: str, hint: s
     assert hint in refused.value.hint
 
 
+def test_nothing_is_opened_while_the_net_serves() -> None:
+    with pytest.raises(Refused, match="users are served by the net"):
+        opens(seen=scout(balancer(config(blue=REJECT, green=BACKUP))))
+
+
 def test_a_stranger_that_gets_no_traffic_is_left_alone() -> None:
     assert opens(seen=scout(balancer(many_of(config(), 2, address="192.168.1.9:1"))))
 

@@ -307,6 +307,11 @@ def test_trying_again_gets_rarer(failures: int, pause: float) -> None:
     assert facts.actions() == (PutSettings("green-0"),)
 
 
+def test_what_failed_a_moment_ago_waits() -> None:
+    facts = Facts(slots=1).event(ActionFailed(action="PutSettings green-0", error="no", at=NOW - 1))
+    assert isinstance(facts.decide(), Wait)
+
+
 def test_what_is_under_way_is_not_begun_again_and_the_rest_is() -> None:
     facts = Facts()
     facts.in_flight = frozenset({PutSettings("green-0")})

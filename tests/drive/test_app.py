@@ -236,7 +236,7 @@ def test_other_settings_are_another_rollout() -> None:
 def test_a_bad_release_goes_back_by_itself(behaviour: Behaviour, reason: str) -> None:
     async def tell(shop: Shop) -> None:
         await shop.deploy("v1")
-        shop.world.behaviours[release("v2").id] = behaviour
+        shop.world.behaves(release("v2"), behaviour)
         ending = await shop.deploy("v2")
         assert result(ending) == "rolled_back"
         assert reason in stored_reason(ending)
@@ -252,7 +252,7 @@ def stored_reason(ending: Ending) -> str:
 
 def test_a_first_deploy_that_fails_says_so_and_can_be_tried_again() -> None:
     async def tell(shop: Shop) -> None:
-        shop.world.behaviours[release("v1").id] = Behaviour(ready_after=1e9)
+        shop.world.behaves(release("v1"), Behaviour(ready_after=1e9))
         assert result(await shop.deploy("v1")) == "failed"
         assert shop.versions == set()
         assert result(await shop.deploy("v2")) == "done"

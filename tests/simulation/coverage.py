@@ -10,7 +10,7 @@ from celadon.core.scene import Scene
 
 TOGETHER = 10.0  # seconds after a fault in which a decision counts as made under it
 KINDS = ("crash", "refuse", "lost_answer", "stale_read", "late_put", "host_silent", "uncounted", "limited")
-BEFALLS = ("host", "edit", "twin", "unlist", "home", "freeze", "go_back", "pause", "promote")
+BEFALLS = ("host", "edit", "twin", "unlist", "home", "freeze", "again", "outage", "go_back", "pause", "promote")
 Rule = Callable[[Scene], Decision | None]
 
 

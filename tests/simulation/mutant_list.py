@@ -182,6 +182,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _of(deciding, "await_approval", "nobody waits for promote", _always(None)),
     _of(deciding, "run_hook", "no hook runs", _always(None)),
     _of(deciding, "shift", "all candidate nodes at once", _all_together),
+    _of(deciding, "_listed", "nobody looks for other nodes", _always(None)),
     _of(deciding, "_verified", "nothing is verified", _always(None)),
     _of(attempts, "_retry_at", "failed actions are tried again at once", lambda scene, _action: scene.now),
     _of(attempts, "subject", "nothing is under way", lambda action: (object(), action)),
@@ -223,6 +224,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _of(going_back, "_served_by_backup", "the net is left at once", _always(False)),
     _of(going_back, "_is_sick", "the candidate is well", _always(False)),
     _of(going_back, "_seen_since", "old answers say who serves", _always(None)),
+    _of(going_back, "_is_old_news", "an UP from before it exited counts", lambda scene, node: not scene.fresh(node)),
+    _of(going_back, "_rest_must_hold", "a net holds as soon as it is asked for", _always(None)),
     _of(going_back, "_leave_backup", "the net is raised all at once", _all_at_once),
     _of(going_back, "_leave_lone_backup", "a lone net is raised at once", _lone_at_once),
     # retiring
@@ -271,45 +274,42 @@ MUTANTS: tuple[Mutant, ...] = (
     _of(performing.Performer, "_kept", "prune keeps only the candidate", _only_candidate),
 )
 
-# Nobody has killed these yet: of each, few worlds were told. The list may only grow shorter.
-OPEN: frozenset[str] = frozenset(
-    {
-        "no already_finished",
-        "no stop_when_stuck",
-        "no look_a_last_time",
-        "left-overs are started over",
-        "a committed first deploy is aborted",
-        "nothing is verified",
-        "lowered without counting the floor",
-        "the floor is nought",
-        "seen is enough",
-        "nobody waits for UP",
-        "what is raised is not waited for",
-        "a dead net is waited for",
-        "dead stable capacity keeps the candidate",
-        "settled forgets what was asked",
-        "UP is serving",
-        "reject is off",
-        "every answer is fresh",
-        "slow starters are waited for",
-        "a silent host is waited for",
-        "the way forward has no deadline",
-        "what fails is tried for ever",
-        "only what is seen is a net",
-        "the net is left at once",
-        "the candidate is well",
-        "old answers say who serves",
-        "the net is raised all at once",
-        "a lone net is raised at once",
-        "two colours are one",
-        "a colour that is down is live",
-        "whoever is live",
-        "any open rollout is adopted",
-        "hosts are not fenced",
-        "passes outlive the replica",
-        "a changed node stays settled",
-        "every node rose",
-        "the lease always lasts",
-        "a lease is not renewed",
-    }
-)
+# What no world can show, because something else keeps the promise as well: the test that kills it, and what doubles it.
+TESTED: dict[str, tuple[str, str]] = {
+    "failed actions are tried again at once": (
+        "tests.core.test_rules.test_what_failed_a_moment_ago_waits",
+        "a change that failed is read back before it is asked for again; of others the judge gives up six times sooner",
+    ),
+    "what is raised is not waited for": (
+        "tests.core.test_traffic.test_nothing_is_lowered_while_what_was_raised_is_not_up",
+        "`_lower` counts the floor; this one waits for more than was promised: for all that was raised",
+    ),
+    "reject is off": (
+        "tests.core.test_rules.test_a_node_that_is_not_settled_keeps_its_replica",
+        "`_drained` counts from settle on, and looks again before it stops anything",
+    ),
+    "old answers say who serves": (
+        "tests.core.test_going_back.test_it_rests_on_answers_younger_than_itself",
+        "`_is_old_news` and `_is_sick` ask for fresh answers beside a net, and `look_a_last_time` for those at the end",
+    ),
+    "two colours are one": (
+        "tests.core.test_live.test_a_finished_rollout_settles_nothing",
+        "`_idle` refuses to open over a colour that takes traffic; this one is what `status` says",
+    ),
+    "a colour that is down is live": (
+        "tests.core.test_live.test_an_up_backup_serves_where_every_accept_node_is_down",
+        "`_idle` refuses to open over a net; this one is what `status` says",
+    ),
+    "whoever is live": (
+        "tests.core.test_preflight.test_nothing_is_opened_while_the_net_serves",
+        "`_floor` refuses where no accept node is UP; this one says why, and what helps",
+    ),
+    "a changed node stays settled": (
+        "tests.drive.test_memory.test_since_is_the_first_of_an_unbroken_run",
+        "settle also counts from when a node was asked, and what others change is asked for again",
+    ),
+    "passes outlive the replica": (
+        "tests.drive.test_memory.test_passes_in_a_row_belong_to_one_replica",
+        "each start of a replica is warmed up anew, and one that exited after it was warm is left",
+    ),
+}

@@ -8,6 +8,7 @@ python -m tests.simulation.mutants --hunt 400        search for such worlds wher
 """
 
 import argparse
+import importlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from celadon.core import decide as deciding
 from celadon.core.action import Decision
 from celadon.core.scene import Scene
-from tests.simulation import small_model
+from tests.simulation import kept, small_model
 from tests.simulation.settings import draw
 from tests.simulation.story import tell
 
@@ -52,7 +54,7 @@ class Killed(msgspec.Struct, frozen=True):
     rule: str
     mutant: str
     promise: str
-    seed: int | str  # a world of the draw; or "small WISH": the small model
+    seed: int | str  # a world of the draw; "world NAME": one that is kept; "small WISH": the small model; "test NAME"
 
 
 def without(rule: Rule) -> Mutant:
@@ -68,13 +70,27 @@ def replaced(rule: Rule, instead: Rule | None, what: str) -> Mutant:
 
 def broken(seed: int | str) -> str:
     """The first promise that breaks in this world; empty: all are kept."""
-    if isinstance(seed, str):
-        return _broken_small(seed.partition(" ")[2])
+    kind, _, name = str(seed).partition(" ")
+    if kind == "small":
+        return _broken_small(name)
+    if kind == "test":
+        return _failed(name)
+    setting = kept.load(name).setting if kind == "world" else draw(int(seed))
     try:
-        found = tell(draw(seed)).broken
+        found = tell(setting).broken
     except Exception as error:  # noqa: BLE001 - whatever it dies of, it was noticed
         return f"{type(error).__name__}: {error}"
-    return found[0].partition(" ")[2].partition(":")[0] if found else ""
+    return kept.promise_of(found[0]) if found else ""
+
+
+def _failed(test: str) -> str:
+    """A test of the tables, by its dotted name: for what is about no promise, or is doubled by what keeps it."""
+    module, _, name = test.rpartition(".")
+    try:
+        getattr(importlib.import_module(module), name)()
+    except (AssertionError, pytest.fail.Exception):
+        return "a test"
+    return ""
 
 
 def _broken_small(wish: str) -> str:
@@ -90,7 +106,7 @@ def killed_in(mutant: Mutant, seed: int | str) -> str:
         return broken(seed)
 
 
-def hunt(mutant: Mutant, seeds: range, sound: dict[int, bool]) -> Killed | None:
+def hunt(mutant: Mutant, seeds: list[int | str], sound: dict[int | str, bool]) -> Killed | None:
     """The first world that sees the difference. `sound`: in which nothing breaks without it."""
     for seed in seeds:
         promise = killed_in(mutant, seed)
@@ -113,7 +129,7 @@ def write(lines: dict[str, Killed], mutants: tuple[Mutant, ...]) -> None:
 
 
 def main() -> int:
-    from tests.simulation.mutant_list import MUTANTS  # noqa: PLC0415 - it is made of this module's words
+    from tests.simulation.mutant_list import MUTANTS, TESTED  # noqa: PLC0415 - it is made of this module's words
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--hunt", type=int, default=0, metavar="WORLDS", help="search so many worlds")
@@ -121,17 +137,17 @@ def main() -> int:
     parser.add_argument("--missing", action="store_true", help="only those that nobody has killed yet, last first")
     parser.add_argument("--only", default="", help="mutants whose words contain this")
     wanted = parser.parse_args()
-    lines, sound, survived = listed(), {}, []  # type: dict[str, Killed], dict[int, bool], list[str]
+    lines, sound, survived = listed(), {}, []  # type: dict[str, Killed], dict[int | str, bool], list[str]
+    by_hand = [f"world {name}" for name in kept.names()]
+    worlds: list[int | str] = [*by_hand, *range(wanted.first, wanted.first + wanted.hunt), "small go_back"]
     chosen = [mutant for mutant in MUTANTS if wanted.only in mutant.what]
     if wanted.missing:
         chosen = [mutant for mutant in reversed(chosen) if mutant.what not in lines]
     for mutant in chosen:
         line = lines.get(mutant.what)
         promise = killed_in(mutant, line.seed) if line is not None else ""
-        if not promise and wanted.hunt and (small := killed_in(mutant, "small go_back")):
-            line, promise = Killed(mutant.rule, mutant.what, small, "small go_back"), small
         if not promise and wanted.hunt:
-            line = hunt(mutant, range(wanted.first, wanted.first + wanted.hunt), sound)
+            line = hunt(mutant, [f"test {TESTED[mutant.what][0]}"] if mutant.what in TESTED else worlds, sound)
             promise = line.promise if line is not None else ""
         if line is not None and promise:
             lines[mutant.what] = msgspec.structs.replace(line, promise=promise, rule=mutant.rule)

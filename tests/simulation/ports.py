@@ -5,9 +5,10 @@ Faults are chances, drawn at each call. A driver can die at any call (`died`) an
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+import msgspec
 
 from celadon.core.errors import LeaseLost, NoAnswer, Refused, Unavailable
 from celadon.core.evidence import Tally
@@ -26,13 +27,13 @@ from celadon.core.observed import (
 from celadon.core.release import Release, ReleaseId, Seconds, Slot
 from celadon.core.secret import Secret
 from celadon.ports import CommandResult, Placement, WarmUp, World, Writ
+from tests.simulation.virtual import turn
 from tests.simulation.world import Host, Node, SimWorld
 
 SECRET = "hunter2-never-to-be-seen"
 
 
-@dataclass
-class Faults:
+class Faults(msgspec.Struct, omit_defaults=True):
     """Chances, a call each; all nought is a calm world."""
 
     crash: float = 0.0
@@ -61,6 +62,10 @@ class Guard:
 
     def prune(self, host: str, keep: frozenset[ReleaseId]) -> None: ...
 
+    def saw_good(self, answers: int) -> None: ...
+
+    def acts(self, driver: str) -> None: ...
+
 
 class Ports:
     """Hosts, balancer, store, clock, verifier, commands and secrets of one driver."""
@@ -77,6 +82,7 @@ class Ports:
         self.frozen_until = 0.0
         self.command_ok: dict[str, bool] = {}  # by name; what is not here passes
         self.ran: list[str] = []
+        self.blind = False  # no answer reaches the verifier
         self.closed = 0
         self._candidate: ReleaseId = ""
         self._taken = len(world.answers)
@@ -106,7 +112,10 @@ class Ports:
         return True
 
     def _limited(self, kind: str) -> None:
-        """So many calls of a kind a minute; then 429."""
+        """So many calls of a kind a minute; then 429. And none while the API is away."""
+        if self.world.api_away:
+            self.world.calls_away += 1
+            raise Unavailable("503: try again later")
         calls, now = self.world.calls[kind], self.world.now
         while calls and calls[0] <= now - 60.0:
             calls.popleft()
@@ -117,9 +126,12 @@ class Ports:
 
     async def _travel(self, longest: float) -> None:
         chance = self.world.random.random()
-        await asyncio.sleep(0.0 if chance < 0.4 else longest * chance)
+        if chance < 0.4:
+            await turn()
+        else:
+            await self.world.loop.nap(longest * chance)
         if self.frozen_until > self.world.now:
-            await asyncio.sleep(self.frozen_until - self.world.now)
+            await self.world.loop.nap(self.frozen_until - self.world.now)
 
     async def _before(self, what: str, *, effect: bool) -> None:
         faults = self.faults
@@ -152,6 +164,7 @@ class Ports:
         if writ.fence < host.fence:
             raise LeaseLost(f"{host.name}: fence {host.fence}")
         host.fence = writ.fence
+        self.guard.acts(self.name)
         return host
 
     async def _home(self, what: str) -> None:
@@ -369,6 +382,10 @@ class Ports:
             else:
                 journal.append(event)
                 self.guard.wrote(rollout, event)
+        if doomed := world.doomed:
+            world.doomed = ""
+            world.fault("crash")
+            await self._die(f"after {doomed} was written")
         await self._after("append", effect=True)
 
     async def rollouts(self) -> Sequence[int]:
@@ -388,9 +405,9 @@ class Ports:
         return 1.7e9 + self.world.now + self.skew
 
     async def sleep(self, seconds: Seconds) -> None:
-        await asyncio.sleep(seconds)
+        await self.world.loop.nap(seconds)
         if self.frozen_until > self.world.now:
-            await asyncio.sleep(self.frozen_until - self.world.now)
+            await self.world.loop.nap(self.frozen_until - self.world.now)
 
     def begin(self, rollout: Rollout) -> None:
         self._candidate = rollout.candidate.id
@@ -398,7 +415,7 @@ class Ports:
 
     def take(self) -> Tally:
         answers = self.world.answers
-        new, self._taken = answers[self._taken :], len(answers)
+        new, self._taken = [] if self.blind else answers[self._taken :], len(answers)
         served: dict[ReleaseId, int] = {}
         last: dict[ReleaseId, float] = {}
         failed = failed_on_candidate = 0
@@ -414,6 +431,7 @@ class Ports:
                 self._since = at if self._since is None else self._since
             else:
                 self._passes, self._since = 0, None
+        self.guard.saw_good(served.get(self._candidate, 0))
         return Tally(
             sent=len(new),
             failed=failed,
@@ -428,7 +446,7 @@ class Ports:
         self.closed += 1
 
     async def run(self, command: Hook, rollout: Rollout, *, test: bool) -> CommandResult:
-        await self._before(f"run {command.name}", effect=True)
+        await self._before(f"run {command.name}", effect=False)  # it is our own machine's: it runs, or is not ok
         self.ran.append(command.name)
         await asyncio.sleep(self.world.slow if test else 1.0)
         await self._after(f"run {command.name}", effect=False)

@@ -5,7 +5,7 @@ tick, at every effect as it reaches the world, and when the rollout says that it
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -47,11 +47,16 @@ PROMISES = {
     "idempotent": "Running a finished deploy again changes nothing, and another one is refused while it is open.",
 }
 
+ASKED = {"accept": "Raised", "backup": "Netted", "reject": "Lowered", "drain": "Drained"}
 CALLS = 30  # reads and changes of one node in a rollout in which nothing goes wrong
 LISTS = 20
+AWAY = 5  # for each node, and one every two seconds
 HEARD = 10.0  # seconds after which a living driver has heard what people asked for, also when its home answers late
 LATE = 30.0  # seconds after the deadline of the way forward
 REFUSED = 1  # of one action, for good
+NEVER = 1e9  # seconds after its start: a release that does not get ready
+SEEN = 2.8  # seconds after which a driver has seen that a replica exited: an interval, and the way of its own call
+ON_ITS_WAY = 0.5  # seconds for which a change may still be that was sent before another was decided
 HARM = 150.0  # seconds under a driver that hears everything, after which users are with what works
 
 
@@ -82,6 +87,7 @@ class Promises(Guard):
         self.committed = False
         self.retiring_at: float | None = None
         self.returning = False
+        self.returning_at = float("inf")
         self.finished: str | None = None
         self.finished_at: float | None = None
         self.harmed_for: dict[int, float] = {}
@@ -94,7 +100,16 @@ class Promises(Guard):
         self.ran: set[str] = set()
         self.test_failed = False
         self.refusals: Counter[str] = Counter()
+        self.listeners: list[Callable[[str], None]] = []  # told of each event by its name, or by what was asked for
+        self.hopeless_at: float | None = None  # since when the candidate cannot be deployed
+        self.deciders: set[str] = set()  # drivers that have looked around, and so fenced every host, and decided
+        self.good_seen = 0  # answers of the candidate that a verifier saw since it had its first traffic
         self._ticked_at = world.now if world._loop is not None else 0.0
+        self._seen_ready: object = None
+        self._seen_taking: object = None
+        self._served = 0  # releases that served
+        self._stable_could_serve = False
+        self._harmed: list[int] = []  # ports on which nobody serves, or dead and failing candidates alone
         world.watchers.append(self.tick)
 
     def broke(self, promise: str, what: str = "") -> None:
@@ -105,16 +120,31 @@ class Promises(Guard):
 
     def tick(self) -> None:
         world = self.world
+        if self._seen_ready is not world.ready or self._seen_taking is not world.taking:
+            self._seen_ready, self._seen_taking = world.ready, world.taking
+            self._when_something_changed()
+        if not self.first:
+            self._recovery()
+        if len(world.served) > self._served:
+            self._served = len(world.served)
+            if strangers := world.served.keys() - self.allowed:
+                self.broke("two_releases", str(strangers))
+
+    def _when_something_changed(self) -> None:
+        """What hangs on nothing but who is ready and who takes traffic: the world makes both anew when they change."""
+        world = self.world
         for port in world.ports:
-            if port not in self.up_seen and any(n.address == self.first_green for n in world.takers(port)):
+            if port not in self.up_seen and any(n.address == self.first_green for n in world.taking[port]):
                 self.up_seen.add(port)
         self._who_is_up_for_testers()
-        if not self.first:
-            self._serving_floor()
-            self._recovery()
-        if strangers := world.served.keys() - self.allowed:
-            self.broke("two_releases", str(strangers))
-            self.allowed |= strangers
+        if self.first:
+            return
+        self._serving_floor()
+        blue = world.slots[Colour.BLUE]
+        self._stable_could_serve = all(world.ready[slot.node_address] and self._is_listed(slot) for slot in blue)
+        self.unused -= {port for port in world.ports if world.taking[port]}
+        ports = [port for port in world.ports if port not in self.unused]
+        self._harmed = [port for port in ports if all(map(self._is_bad, world.taking[port]))]
 
     def _who_is_up_for_testers(self) -> None:
         self.up_for_testers |= {n.address for n in self._testers() if n.up and n.applied is Mode.ACCEPT}
@@ -130,9 +160,10 @@ class Promises(Guard):
         if any(r.restarts for host in world.hosts.values() for r in host.replicas.values()):
             world.excused = "a release died by itself"
             return
-        for port in world.ports:
-            takers = world.takers(port)
-            well = sum(world.is_ready(world.by_address[node.address]) for node in takers)
+        for port, takers in world.taking.items():
+            if port == world.test_port:
+                continue
+            well = sum(world.ready[node.address] for node in takers)
             if port in self.filling:
                 self.filling -= {port} if well >= self.floor[port] else set()
                 continue
@@ -146,23 +177,21 @@ class Promises(Guard):
         since, self._ticked_at = now - self._ticked_at, now
         if self.retiring_at is not None or self.finished or self.frozen or world.home_lost or not self.driven:
             return
-        if not all(world.is_ready(slot) and self._is_listed(slot) for slot in world.slots[Colour.BLUE]):
+        if not self._harmed and not self.harmed_for:
             return
-        for port in world.ports:
-            takers = world.takers(port)
-            self.unused -= {port} if takers else set()
-            if port in self.unused:
-                continue
-            bad = all(node.address in self.green and not self._works(node) for node in takers)
-            self.harmed_for[port] = self.harmed_for.get(port, 0.0) + since if bad else 0.0
+        if not self._stable_could_serve:
+            return
+        self.harmed_for = {port: self.harmed_for.get(port, 0.0) + since for port in self._harmed}
+        for port in self._harmed:
             if self.harmed_for[port] > HARM:
                 self.broke("recovery", f"port {port}: for {HARM:.0f} s")
                 self.harmed_for[port] = -1e9
 
-    def _works(self, node: Node) -> bool:
+    def _is_bad(self, node: Node) -> bool:
+        """The candidate's, and dead or failing."""
         behaviour = self.world.behaviours.get(self.candidate)
         failing = behaviour is not None and behaviour.fails > 0
-        return self.world.is_ready(self.world.by_address[node.address]) and not failing
+        return node.address in self.green and (failing or not self.world.ready[node.address])
 
     def wrote(self, rollout: int, event: bytes) -> None:
         """At the very moment at which it is in the journal."""
@@ -179,10 +208,16 @@ class Promises(Guard):
             "CommandFinished": self._command_finished,
             "Committed": self._committed,
             "Returning": self._returning,
+            "Started": self._started,
             "Retiring": self._retiring,
             "Finished": self._finished,
         }
         kind = event["type"]
+        moment = ASKED[event["mode"]] if kind == "Asked" else kind
+        if kind == "CommandStarted" and event["name"] == "after_commit":
+            moment = "Hooked"
+        for listener in self.listeners:
+            listener(moment)
         if self.finished is not None and kind in {"Asked", "Started", "Stopped", "Warmed", "Committed"}:
             self.broke("idempotent", f"{kind} after the end")
         if kind in by_kind:
@@ -212,13 +247,40 @@ class Promises(Guard):
     def _committed(self, _event: dict[str, Any]) -> None:
         self.committed = True
         self._all_on_candidate()
+        if self.good_seen < self.rollout.verify.passes:
+            self.broke("missing_data", "committed, and nobody saw the candidate answer")
         late = self.world.now - self.opened_at - self.rollout.timing.deadline
         gates = any(isinstance(step, Approve) for step in self.rollout.steps)
         if late > LATE and not gates and not self.crashed and not self.world.faults["pause"]:
             self.broke("deadlines", f"committed {late:.0f} s after the deadline of the way forward")
 
-    def _returning(self, _event: dict[str, Any]) -> None:
-        self.returning = True
+    def saw_good(self, answers: int) -> None:
+        self.good_seen += answers
+
+    def _started(self, _event: dict[str, Any]) -> None:
+        behaviour = self.world.behaviours.get(self.candidate)
+        if behaviour is not None and behaviour.ready_after >= NEVER:
+            self.hopeless()
+
+    def hopeless(self) -> None:
+        """From here on the candidate cannot be deployed; unless it is so already."""
+        if self.hopeless_at is None and self.events:
+            self.hopeless_at = self.world.now
+
+    def _returning(self, event: dict[str, Any]) -> None:
+        self.returning, self.returning_at = True, min(self.world.now, self.returning_at)
+        self.world.patient_until = self.world.now + self.rollout.timing.up_within - 1.0
+        if self.hopeless_at is None or event.get("asked_by") or self._disturbed:
+            return
+        late = self.world.now - self.hopeless_at - self.rollout.timing.start_within
+        if late > LATE:
+            self.broke("deadlines", f"the candidate was left {late:.0f} s after its time")
+
+    @property
+    def _disturbed(self) -> bool:
+        """Something kept the driver itself from seeing or doing what it should."""
+        kinds = ("crash", "home", "freeze", "pause", "limited", "host_silent", "refuse")
+        return any(self.world.faults[kind] for kind in kinds)
 
     def _retiring(self, _event: dict[str, Any]) -> None:
         self.retiring_at = self.world.now if self.retiring_at is None else self.retiring_at
@@ -272,6 +334,14 @@ class Promises(Guard):
         if driver and lease is not None and lease.holder != driver:
             self.broke("one_driver", f"{driver} changes the balancer, and {lease.holder or 'nobody'} has the lease")
 
+    def acts(self, driver: str) -> None:
+        """At a host, where fences count: a driver raises them everywhere before it decides anything."""
+        lease = decode_lease(self.world.lease)
+        if not driver or lease is None or self.world.faults["host"] or self.world.faults["host_silent"]:
+            return
+        if lease.holder in self.deciders - {driver}:
+            self.broke("one_driver", f"{driver} acts on a host, and {lease.holder} has taken over")
+
     def put(self, node: Node, mode: Mode, weight: int) -> None:
         self.puts += 1
         self._still_open(f"node {node.id} is asked to {mode.value}")
@@ -290,9 +360,10 @@ class Promises(Guard):
         if mode is not Mode.ACCEPT:
             return
         self.up_for_testers.discard(node.address)
+        self._seen_taking = None
         if node.address not in self.green:
             self.broke("testers", f"stable's node {node.id} is let in")
-        elif self.returning and not self.frozen:
+        elif self.world.now > self.returning_at + ON_ITS_WAY and not self.frozen:
             self.broke("testers", f"node {node.id} is let in on the way back")
         else:
             self._raise_candidate(node)
@@ -304,14 +375,17 @@ class Promises(Guard):
         if replica is None or replica.release != self.candidate:
             if not world.excused:
                 self.broke("no_weight_before_probed", f"there is nothing in {slot.key}")
-        elif replica.probed < self.rollout.health.passes and not replica.restarts and not world.excused:
+        elif world.excused or (replica.restarts and (self._disturbed or world.now < replica.restarted_at + SEEN)):
+            return
+        elif replica.probed < self.rollout.health.passes:
             self.broke("no_weight_before_probed", f"{slot.key} passed {replica.probed} probes")
-        elif not replica.warm and not replica.restarts and not world.excused:
+        elif not replica.warm:
             self.broke("no_weight_before_probed", f"{slot.key} is cold")
 
     def _first_traffic(self) -> None:
         """Asked for the first time in this rollout: no gate was passed over."""
         self.raised = True
+        self.good_seen = 0
         self._who_is_up_for_testers()
         listed = {n.address for n in self._testers()} & self.green
         if missing := listed - self.up_for_testers:
@@ -369,6 +443,8 @@ class Promises(Guard):
             self.broke("no_request_lost", f"{len(world.lost)} lost, first: {world.lost[0]}")
         if world.cut:
             self.broke("missing_data", f"{world.cut} requests cut before the drain deadline")
+        if len(self.deciders) == 1 and world.calls_away > len(world.nodes) * (AWAY + world.outages / 2):
+            self.broke("few_calls", f"{world.calls_away} calls in {world.outages:.0f} s in which the API was away")
         if any(SECRET.encode() in raw for raw in self._written()):
             self.broke("secrets")
         if result == "halted" and self._stable_is_dead():

@@ -1,7 +1,8 @@
 """Tell many stories, or one of them in full.
 
-python -m tests.simulation.run --seeds 0 1000 [--coverage]
-python -m tests.simulation.run --seed 145 --trace [--shrink]
+python -m tests.simulation.run --seeds 0 1000 [--coverage] [--keep]
+python -m tests.simulation.run --seed 145 --trace [--shrink] [--keep]
+python -m tests.simulation.run --world NAME --trace
 python -m tests.simulation.run --wide 200000 --out FILE
 """
 
@@ -9,46 +10,16 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
+from tests.simulation import kept
 from tests.simulation.coverage import Coverage
-from tests.simulation.ports import Faults
 from tests.simulation.settings import Setting, draw
 from tests.simulation.story import tell
 from tests.simulation.wide import run_wide, told
-from tests.simulation.world import Behaviour
 
 say = print  # what this is for
-
-
-def shrink(setting: Setting) -> Setting:
-    """The same failure in a simpler world: each simplification that keeps it is kept."""
-    smaller = True
-    while smaller:
-        smaller = False
-        for simpler in _simpler(setting):
-            if simpler != setting and tell(simpler).broken:
-                setting, smaller = simpler, True
-                break
-    return setting
-
-
-def _simpler(setting: Setting) -> Iterator[Setting]:
-    for index in range(len(setting.happenings)):
-        yield replace(setting, happenings=setting.happenings[:index] + setting.happenings[index + 1 :])
-    for name in Faults.__dataclass_fields__:
-        if getattr(setting.faults, name):
-            yield replace(setting, faults=replace(setting.faults, **{name: 0.0}))
-    plain = Setting(seed=setting.seed)
-    for name in Setting.__dataclass_fields__:
-        if name not in {"seed", "faults", "happenings", "colours", "lag"}:
-            yield replace(setting, **{name: getattr(plain, name)})
-    yield replace(setting, candidate=Behaviour())
-    if setting.colours > 1 and not setting.happenings:
-        yield replace(setting, colours=setting.colours - 1)
 
 
 def main() -> int:
@@ -57,6 +28,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--trace", action="store_true", help="what was decided and why, and what the world did")
     parser.add_argument("--shrink", action="store_true", help="a failing world first made as simple as it can be")
+    parser.add_argument("--keep", action="store_true", help="write what fails, shrunk, beside the tests that tell it")
+    parser.add_argument("--world", choices=kept.names(), help="one of those that were kept")
     parser.add_argument("--coverage", action="store_true", help="which rules decided, and under which faults")
     parser.add_argument("--wide", type=int, metavar="WORLDS", help="many, over all cores; resumes --out")
     parser.add_argument("--out", type=Path, default=Path("simulation.json"))
@@ -68,23 +41,33 @@ def main() -> int:
         record = run_wide(wanted.wide, wanted.out, first=wanted.first, cores=wanted.cores, seconds=wanted.seconds)
         say(told(record))
         return bool(record.broken)
+    if wanted.world:
+        return one(kept.load(wanted.world).setting, trace=wanted.trace, smaller=False, kept_too=False)
     if wanted.seed is not None:
-        return one(wanted.seed, trace=wanted.trace, smaller=wanted.shrink)
+        return one(draw(wanted.seed), trace=wanted.trace, smaller=wanted.shrink, kept_too=wanted.keep)
     first, last = wanted.seeds or (0, 200)
-    return many(first, last, covered=wanted.coverage)
+    return many(first, last, covered=wanted.coverage, kept_too=wanted.keep)
 
 
-def one(seed: int, *, trace: bool, smaller: bool) -> int:
-    setting = draw(seed)
-    if smaller and tell(setting).broken:
-        setting = shrink(setting)
+def simplest(setting: Setting, broken: list[str], *, kept_too: bool) -> Setting:
+    """Of the first promise that it breaks."""
+    promise = kept.promise_of(broken[0])
+    simpler = kept.shrink(setting, promise)
+    if kept_too:
+        say(f"kept: {kept.keep(simpler, promise, broken[0])} (say there what it is about)")
+    return simpler
+
+
+def one(setting: Setting, *, trace: bool, smaller: bool, kept_too: bool) -> int:
+    if (smaller or kept_too) and (broken := tell(setting).broken):
+        setting = simplest(setting, broken, kept_too=kept_too)
     outcome = tell(setting, trace=trace)
     say("\n".join(line[:600] for line in outcome.trace))
     say(setting, outcome.result, *outcome.broken, sep="\n")
     return bool(outcome.broken)
 
 
-def many(first: int, last: int, *, covered: bool) -> int:
+def many(first: int, last: int, *, covered: bool, kept_too: bool) -> int:
     """Failures are shrunk before they are printed."""
     began, failed, results, drivers = time.process_time(), 0, Counter[str](), 0
     coverage = Coverage()
@@ -95,7 +78,8 @@ def many(first: int, last: int, *, covered: bool) -> int:
             drivers += outcome.drivers
             if outcome.broken:
                 failed += 1
-                say(f"seed {seed}: {outcome.broken[:3]}\n  in its simplest world: {shrink(draw(seed))}", flush=True)
+                simpler = simplest(draw(seed), outcome.broken, kept_too=kept_too)
+                say(f"seed {seed}: {outcome.broken[:3]}\n  in its simplest world: {simpler}", flush=True)
     seconds = time.process_time() - began
     rate = (last - first) / seconds
     say(f"{last - first} worlds, {failed} broken, {dict(results)}, {drivers} drivers, {rate:.1f} worlds/s")

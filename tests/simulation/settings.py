@@ -1,38 +1,59 @@
 """A world to be, drawn from its seed: its size, its habits, its faults and what will befall it."""
 
 import random
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
+
+import msgspec
+from msgspec.structs import replace
 
 from celadon.core.release import Colour
 from tests.simulation.ports import Faults
 from tests.simulation.world import LENGTHS, LONG, SHORT, Behaviour
 
 Event = Literal[
-    "host", "edit", "twin", "unlist", "home", "freeze", "go_back", "pause", "promote", "other_deploy", "other_config"
+    "host",
+    "edit",
+    "twin",
+    "unlist",
+    "home",
+    "freeze",
+    "go_back",
+    "pause",
+    "promote",
+    "again",
+    "outage",
+    "other_deploy",
+    "other_config",
 ]
 
 
-Beginning = Literal["plain", "mixed", "net", "busy"]
+Beginning = Literal["plain", "mixed", "net", "only_net", "busy"]
 NEW_PORTS = 10**6  # a chance of its own: the worlds that were drawn before stay as they are
 TEST_PORTS = 800  # of a thousand seeds the first with a test port
 BEGINNINGS: tuple[Beginning, ...] = ("mixed", "net", "busy", *("plain",) * 17)
 
 
-@dataclass
-class Happening:
-    """Something that befalls the world at a moment of the story."""
+# Moments of a story: an event of its journal, written for the first time. Asked is told apart by what was asked for.
+Drawn = Literal[
+    "Opened", "Started", "Raised", "Lowered", "Netted", "Committed", "Returning", "Retiring", "Stopped", "Finished"
+]
+Moment = Drawn | Literal["Hooked"]  # the hook after the commit began
+MOMENTS: tuple[Drawn, ...] = get_args(Drawn)
+
+
+class Happening(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something that befalls the world at a moment of the story: so many seconds after it began, or after an event."""
 
     at: float
     kind: Event
-    index: int = 0  # which host, or node
+    index: int = 0  # which host, node or driver
     colour: Colour = Colour.BLUE
     back_after: float | None = None  # None: never
-    empty: bool = False
+    empty: bool = False  # a host comes back so; of a freeze: of several drivers one alone
+    after: Moment | None = None
 
 
-@dataclass
-class Setting:
+class Setting(msgspec.Struct, frozen=True, omit_defaults=True):
     """One world, drawn from a seed."""
 
     seed: int
@@ -55,19 +76,22 @@ class Setting:
     beginning: Beginning = "plain"  # how the command finds the balancer
     tight: bool = False  # the API takes few calls a minute
     lengths: tuple[float, ...] = LENGTHS
-    candidate: Behaviour = field(default_factory=Behaviour)
-    faults: Faults = field(default_factory=Faults)
+    candidate: Behaviour = Behaviour()
+    faults: Faults = msgspec.field(default_factory=Faults)
     happenings: tuple[Happening, ...] = ()
     drivers: int = 1
     skew: float = 0.0
     test_port: bool = False
     left_open: bool = False  # the test port, to both colours
+    dies_after: Moment | None = None  # who writes this first is dead before it knows
+    slow_checks: bool = False  # the balancer checks every five seconds, not twice a second
+    blind: bool = False  # no answer reaches the verifier: its machine has no way to the users' door
     new_port: bool = False  # the last of the ports was added since blue serves: all its nodes are off
 
     def __str__(self) -> str:
         """What is not as in the plainest world."""
         plain = Setting(self.seed)
-        told = [f"{n}={getattr(self, n)!r}" for n in self.__dataclass_fields__ if getattr(self, n) != getattr(plain, n)]
+        told = [f"{n}={getattr(self, n)!r}" for n in self.__struct_fields__ if getattr(self, n) != getattr(plain, n)]
         return f"seed {self.seed}: {', '.join(told) or 'nothing is special'}"
 
     @property
@@ -78,6 +102,7 @@ class Setting:
             and self.candidate == Behaviour()
             and self.beginning == "plain"
             and not (self.left_open or self.tight or self.bad_test or self.slow_test or self.no_artifact)
+            and not (self.dies_after or self.blind)
             and all(h.kind == "promote" for h in self.happenings)
         )
 
@@ -87,9 +112,42 @@ def draw(seed: int) -> Setting:
     setting = _draw(seed)
     if setting.ports > 1 and not setting.first and setting.beginning == "plain":
         setting = replace(setting, new_port=random.Random(-seed - NEW_PORTS).random() < 0.25)
+    setting = _aimed(setting, random.Random(f"moments {seed}"))
     if seed % 1000 < TEST_PORTS:
         return setting
     return replace(setting, test_port=True, left_open=random.Random(-seed).random() < 0.3)
+
+
+def _aimed(setting: Setting, chance: random.Random) -> Setting:
+    """At moments of the rollout, where seconds of the story would seldom hit them. Calm worlds stay calm."""
+    if setting.calm:
+        return setting
+    if chance.random() < 0.15:
+        setting = replace(setting, dies_after=chance.choice(MOMENTS))
+    if chance.random() < 0.02:
+        setting = replace(setting, blind=True)
+
+    def aimed(happening: Happening) -> Happening:
+        if happening.kind == "promote" or chance.random() < 0.6:
+            return happening
+        return replace(happening, after=chance.choice(MOMENTS), at=chance.choice([0.0, chance.uniform(0, 25)]))
+
+    happenings = tuple(aimed(happening) for happening in setting.happenings)
+    # While one driver sleeps, or at any other moment, somebody runs the same command on another machine.
+    frozen = [happening for happening in happenings if happening.kind == "freeze"]
+    if frozen and chance.random() < 0.7:
+        alone = replace(frozen[0], empty=True)
+        again = Happening(alone.at + chance.uniform(0, 10), "again", after=alone.after)
+        happenings = (*(h for h in happenings if h.kind != "freeze"), alone, again)
+    elif chance.random() < 0.05:
+        happenings = (*happenings, Happening(chance.uniform(0, 20), "again", after=chance.choice(MOMENTS)))
+    if chance.random() < 0.08:
+        back = chance.choice([20.0, 60.0])
+        happenings = (
+            *happenings,
+            Happening(chance.uniform(0, 20), "outage", back_after=back, after=chance.choice(MOMENTS)),
+        )
+    return replace(setting, happenings=happenings, slow_checks=chance.random() < 0.15)
 
 
 def _draw(seed: int) -> Setting:

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import msgspec
+from msgspec.structs import replace
 
 from celadon.core.action import Finish, Halt
 from celadon.core.errors import CeladonError
@@ -85,6 +86,9 @@ class Witness(Guard):
     def wrote(self, rollout: int, event: bytes) -> None:
         self._promises.wrote(rollout, event)
 
+    def saw_good(self, answers: int) -> None:
+        self._promises.saw_good(answers)
+
 
 class _Story:
     def __init__(self, setting: Setting, *, trace: bool, patience: float, coverage: Coverage | None) -> None:
@@ -98,6 +102,9 @@ class _Story:
         self.faults = replace(setting.faults)
         self.living: list[Ports] = []
         self.homeless = asyncio.Event()
+        self.to_come: list[Happening] = []
+        self.beside: list[asyncio.Task[str]] = []  # drivers that came later than the others
+        self.written: set[str] = set()
 
     async def tell(self) -> Outcome:
         setting = self.setting
@@ -125,18 +132,8 @@ class _Story:
             self.promises.allowed.add(LEFT.id)
         if not setting.first:
             self.promises.allowed.add(OLD.id)  # also where Celadon did not start it
-        loop = asyncio.get_running_loop()
-        physics = loop.create_task(world.physics(rate=RATE))
-        for happening in setting.happenings:
-            loop.call_later(happening.at, self._befall, happening)
-        loop.call_later(CALM_AT, self._calm_down)
-        driving = loop.create_task(self._drive_to_the_end())
-        homeless = loop.create_task(self.homeless.wait())
-        await asyncio.wait([driving, physics, homeless], timeout=self.patience, return_when=asyncio.FIRST_COMPLETED)
-        result = driving.result() if driving.done() else "homeless" if homeless.done() else "never"
-        physics.cancel()
-        if physics.done() and not physics.cancelled() and (error := physics.exception()) is not None:
-            raise error
+        self._foresee()
+        result = await self._until_it_ends()
         self.promises.after(result, bad=setting.candidate.fails > 0 and not setting.first)
         if setting.beginning != "plain" and (result != "refused" or self.promises.puts):
             self.promises.broke("balancer_overrules", f"opened, though the balancer was {setting.beginning}: {result}")
@@ -144,14 +141,38 @@ class _Story:
             self.promises.after_calm(result)
         return Outcome(result, world, self.promises, self.drivers, self.decisions, world.now - began, self.lines)
 
+    def _foresee(self) -> None:
+        """What befalls this world, at its time or after an event of the journal."""
+        loop = self.world.loop
+        self.to_come = [happening for happening in self.setting.happenings if happening.after is not None]
+        self.promises.listeners.append(self._hear)
+        for happening in self.setting.happenings:
+            if happening.after is None:
+                loop.call_later(happening.at, self._befall, happening)
+        loop.call_later(CALM_AT, self._calm_down)
+
+    async def _until_it_ends(self) -> str:
+        loop = self.world.loop
+        physics = loop.create_task(self.world.physics(rate=RATE))
+        driving = loop.create_task(self._drive_to_the_end())
+        homeless = loop.create_task(self.homeless.wait())
+        await asyncio.wait([driving, physics, homeless], timeout=self.patience, return_when=asyncio.FIRST_COMPLETED)
+        physics.cancel()
+        if physics.done() and not physics.cancelled() and (error := physics.exception()) is not None:
+            raise error
+        if driving.done():
+            return str(driving.result())
+        return "homeless" if homeless.done() else "never"
+
     def _furnish(self) -> None:
         setting, world = self.setting, self.world
         world.drain = TIMING.drain
         world.first = world.closed = setting.first
         world.lengths = setting.lengths
         world.unchecked_backups = setting.unchecked_backups
-        world.behaviours[NEW.id] = setting.candidate
+        world.behaves(NEW, setting.candidate)
         world.no_artifact = setting.no_artifact
+        world.every = 10 if setting.slow_checks else 1
         world.slow = 1.2 * TIMING.deadline if setting.slow_test else 1.0
         for host in world.hosts.values():
             host.settings.add(ANCIENT)
@@ -181,16 +202,28 @@ class _Story:
         for node in [n for n in self.world.nodes.values() if n.port in self.world.ports]:
             if node.address in green and beginning in {"mixed", "net"}:
                 node.mode = node.applied = Mode.ACCEPT
-            elif node.address in green or beginning == "net":
+            elif beginning != "mixed" and (node.address in green) == (beginning == "busy"):
                 node.mode = node.applied = Mode.BACKUP
 
     def _calm_down(self) -> None:
         """From here on nothing goes wrong any more: the rollout must end within its deadlines."""
-        for name in Faults.__dataclass_fields__:
+        for name in Faults.__struct_fields__:
             setattr(self.faults, name, 0.0)
         self.world.limits = {"list": 200, "node": 1600}
 
     # -- what befalls it ---------------------------------------------------------------------------
+
+    def _hear(self, event: str) -> None:
+        """What waits for this moment of the journal comes now, or so many seconds later."""
+        if event == self.setting.dies_after and event not in self.written:
+            self.world.doomed = event
+        self.written.add(event)
+        for happening in [happening for happening in self.to_come if happening.after == event]:
+            self.to_come.remove(happening)
+            if happening.at:
+                self.world.loop.call_later(happening.at, self._befall, happening)
+            else:
+                self._befall(happening)  # before whoever wrote it can know
 
     def _befall(self, happening: Happening) -> None:
         self._say(f"HAPPENS {happening}")
@@ -205,6 +238,8 @@ class _Story:
             "go_back": self._go_back,
             "pause": self._pause,
             "promote": self._promote,
+            "again": self._again,
+            "outage": self._outage,
             "other_deploy": self._somebody,
             "other_config": self._somebody,
         }
@@ -218,7 +253,8 @@ class _Story:
 
     def _freeze(self, happening: Happening) -> None:
         self.promises.frozen = True
-        for ports in self.living:
+        one = [self.living[happening.index % len(self.living)]] if happening.empty and self.living else self.living
+        for ports in one:
             ports.freeze(happening.back_after or 0.0)
 
     def _go_back(self, _happening: Happening) -> None:
@@ -235,11 +271,23 @@ class _Story:
     def _somebody(self, happening: Happening) -> None:
         asyncio.get_running_loop().create_task(self._somebody_deploys(happening.kind))
 
+    def _outage(self, happening: Happening) -> None:
+        """The API answers nothing but errors."""
+        self.world.outages += happening.back_after or 0.0
+        self._for_a_while(happening, lambda away: setattr(self.world, "api_away", away))
+
+    def _again(self, _happening: Happening) -> None:
+        """The same command on another machine, while the first may be alive, asleep or dead."""
+        if self._over() is None:
+            self.beside.append(self.world.loop.create_task(self._one_driver(100 + len(self.beside))))
+
     def _host(self, happening: Happening) -> None:
         slots = self.world.slots[happening.colour]
         name = slots[happening.index].host
         self.world.excused = self.world.excused or f"{name} died"
         self.world.kill_host(name)
+        if happening.colour is Colour.GREEN and happening.back_after is None:
+            self.promises.hopeless()
         if happening.back_after is not None:
             loop = asyncio.get_running_loop()
             loop.call_later(happening.back_after, partial(self.world.boot_host, name, empty=happening.empty))
@@ -296,6 +344,9 @@ class _Story:
         app = App(ports.everything(), self._wanted(other=kind == "other_config"), who="somebody")
         try:
             await app.deploy(OTHER if kind == "other_deploy" else NEW, Options())
+            opened = decode_intent(self.world.intent)
+            if kind == "other_deploy" and opened is not None and opened.rollout.candidate != OTHER:
+                self.promises.broke("idempotent", "the deploy of another release drove what was open as its own")
         except CeladonError as error:
             self._say(f"somebody: {type(error).__name__} {error}")
 
@@ -308,6 +359,8 @@ class _Story:
             self.living = []
             side_by_side = [asyncio.create_task(self._one_driver(n)) for n in range(self.setting.drivers)]
             results = await asyncio.gather(*side_by_side)
+            while self.beside:
+                results.append(await self.beside.pop())
             if (over := self._over()) is not None:
                 return over
             halts += "halted" in results
@@ -335,10 +388,12 @@ class _Story:
         ports.guard = self.promises
         ports.command_ok = {"smoke": not self.setting.bad_test}
         ports.process = asyncio.current_task()
+        ports.blind = self.setting.blind
         self.living.append(ports)
 
         def watch(observed: Observed, intent: Intent, decision: object, now: float) -> None:
             self.decisions += 1
+            self.promises.deciders.add(name)
             if self.trace:
                 self._say(f"{name} {decision}")
 

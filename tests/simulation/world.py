@@ -5,14 +5,17 @@ never be seen here. One seed is one world.
 """
 
 import asyncio
-import heapq
 import random
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+
+import msgspec
 
 from celadon.core.observed import Mode
 from celadon.core.release import Colour, Release, ReleaseId, Slot
+from tests.simulation.virtual import VirtualLoop
 
 TICK = 0.5  # seconds between two checks of the balancer's; users come in bunches as often
 RATE = 6.0  # requests a second
@@ -24,8 +27,7 @@ NET_NEWS = 0.3  # but the net is left on what was seen just now
 TRIES = 2  # checks in a row that change a node's status
 
 
-@dataclass
-class Behaviour:
+class Behaviour(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a release is like, once started."""
 
     ready_after: float = 2.0
@@ -41,6 +43,7 @@ class Replica:
     ready_at: float
     dies_at: float
     restarts: int = 0
+    restarted_at: float = -1e9
     signalled: bool = False
     open: list[tuple[float, float]] = field(default_factory=list)  # (ends, began) of the requests under way
     opened: int = 0
@@ -53,7 +56,7 @@ class Replica:
 
     def count(self, now: float) -> int:
         while self.open and self.open[0][0] <= now:
-            heapq.heappop(self.open)
+            heappop(self.open)
         return len(self.open)
 
 
@@ -111,8 +114,11 @@ class SimWorld:
     ) -> None:
         self.random = random.Random(seed)
         self.lag = lag
+        self._ticks, self.every = 0, 1  # ticks between two checks of a node
+        self.patient_until = 0.0  # going back, a lone net waits so long for a candidate that died
         self.unchecked_backups = False  # not documented: does the NodeBalancer check the health of a backup?
         self.behaviours: dict[ReleaseId, Behaviour] = {}
+        self.fails: dict[ReleaseId, float] = {}  # of those that answer with errors, how often
         self.hosts: dict[str, Host] = {}
         self.slots: dict[Colour, tuple[Slot, ...]] = {}
         self.by_address: dict[str, Slot] = {}
@@ -131,25 +137,24 @@ class SimWorld:
         self.intent: bytes | None = None
         self.journals: dict[int, list[bytes]] = {}
         self.store_fence = 0
-        self.home_lost = False
-        self.serial = 0
-        self.lists = 0  # reads of the whole balancer
-        self.drain = 60.0
+        self.home_lost = self.api_away = False
+        self.outages = 0.0  # seconds in which the API was away, and the calls that came then
+        self.serial = self.calls_away = self.lists = 0  # `lists`: reads of the whole balancer
+        self.drain, self.slow = 60.0, 1.0  # `slow`: seconds that a test takes
         self.no_artifact = False
-        self.slow = 1.0  # seconds that a test takes
-        self.closed = False  # a first deploy: nobody comes before there is anything
-        self.first = False
-        self.sent = 0
+        self.first = self.closed = False  # a first deploy: nobody comes before there is anything
+        self.sent = self.cut = 0
         self.lost: list[str] = []
-        self.cut = 0
-        self.harmed = 0  # requests that died with a release or a host, not by Celadon's doing
-        self.exposed = 0  # requests that met a lone unchecked net as it was raised: the known price (docs/decisions)
+        # Requests that died with a release or a host, not by Celadon's doing; and those that met a lone unchecked net
+        # as it was raised: the known price (docs/decisions).
+        self.harmed = self.exposed = 0
         self.lengths: tuple[float, ...] = LENGTHS
         self.served: dict[ReleaseId, int] = {}
         self.tested: Counter[ReleaseId] = Counter()  # who answered on the test port
         self.answers: list[tuple[float, ReleaseId, bool]] = []
         self.broken: list[str] = []
-        self.excused = ""  # why the floor cannot be asked for any more
+        # An event: whoever wrote it dies before it can know. And why the floor cannot be asked for any more.
+        self.doomed = self.excused = ""
         self.watchers: list[Callable[[], None]] = []  # promises that are looked at in every tick
         self.faults: Counter[str] = Counter()
         self.recent: dict[str, float] = {}  # when each kind of fault came last
@@ -160,9 +165,11 @@ class SimWorld:
         self.died_at: dict[str, float] = {}  # by address: when what was there last stopped answering by itself
         self.out_since: dict[int, float] = {}  # by port: nobody is UP
         self.blame: dict[int, str] = {}  # and why
-        self._were: dict[int, list[Node]] = {port: [] for port in self.ports}
-        self._ready: dict[str, bool] = dict.fromkeys(self.by_address, False)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        # What only changes when something happens is worked out then: `touched` says that something did.
+        self.taking: dict[int, list[Node]] = {port: [] for port in self.every_port}
+        self.ready: dict[str, bool] = dict.fromkeys(self.by_address, False)
+        self.touched()
+        self._loop: VirtualLoop | None = None
 
     @staticmethod
     def _slot(colour: Colour, offset: int, index: int, *, shared: bool) -> Slot:
@@ -177,9 +184,15 @@ class SimWorld:
 
     @property
     def now(self) -> float:
+        return self.loop.now
+
+    @property
+    def loop(self) -> VirtualLoop:
         if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-        return self._loop.time()
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, VirtualLoop)
+            self._loop = loop
+        return self._loop
 
     def fault(self, kind: str) -> None:
         self.faults[kind] += 1
@@ -187,49 +200,90 @@ class SimWorld:
 
     # -- physics ---------------------------------------------------------------------------------
 
+    def touched(self) -> None:
+        """Something was started, stopped, changed, added or removed: look at everything anew."""
+        self._ready_until = 0.0
+        self._who_takes_is_old = True
+        self._at_rest = False  # true: no change is on its way, and no check says anything new
+
     async def physics(self, *, rate: float = RATE) -> None:
         """Checks, propagation and users, until cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(TICK)
-            self._tick(loop.time(), rate)
+        loop, requests = self.loop, int(rate * TICK)
+        error: asyncio.Future[None] = loop.create_future()
 
-    def _tick(self, now: float, rate: float) -> None:
-        ready = self._who_is_ready(now)
-        for node in self.nodes.values():
-            if node.changes:
-                self._propagate(node, now)
-            if node.applied is not Mode.REJECT:
-                self._check(node, well=ready[node.address])
-        takers = self._who_takes(ready, now)
+        def tick() -> None:
+            if error.done():
+                return
+            try:
+                self._tick(loop.now, requests)
+            except Exception as what:  # noqa: BLE001 - raised by whoever awaits the physics
+                error.set_exception(what)
+            loop.call_later(TICK, tick)
+
+        loop.call_later(TICK, tick)
+        await error
+
+    def _tick(self, now: float, requests: int) -> None:
+        self._ticks += 1
+        if now >= self._ready_until:
+            self._who_is_ready(now)
+        if not self._at_rest:
+            self._let_nodes_change(now)
+        if self._who_takes_is_old:
+            self._who_takes(now)
         if self.closed:
-            self.closed = not all(takers.values())
-        elif rate:
-            self._users(int(rate * TICK), takers, ready, now)
+            self.closed = not all(self.taking[port] for port in self.ports)
+        elif requests:
+            self._users(requests, now)
         if self.test_port is not None and self.random.random() < 0.5:
-            self._tester(self.takers(self.test_port), ready, now)
+            self._tester(self.taking[self.test_port], now)
         for watcher in self.watchers:
             watcher()
 
-    def _who_is_ready(self, now: float) -> dict[str, bool]:
+    def _who_is_ready(self, now: float) -> None:
+        """`ready` is a new dict when anything in it changed; it holds until the next replica dies or gets ready."""
         ready = {address: self._is_ready(slot, now) for address, slot in self.by_address.items()}
-        for address, was in self._ready.items():
-            if was and not ready[address] and not self._is_signalled(address):
-                self.died_at[address] = now
-        self._ready = ready
-        return ready
+        if ready != self.ready:
+            for address, was in self.ready.items():
+                if was and not ready[address] and not self._is_signalled(address):
+                    self.died_at[address] = now
+            self.ready = ready
+            self._at_rest = False
+        replicas = [replica for host in self.hosts.values() for replica in host.replicas.values()]
+        moments = [moment for r in replicas for moment in (r.ready_at, r.dies_at) if moment > now]
+        self._ready_until = min(moments, default=float("inf"))
 
-    def _who_takes(self, ready: dict[str, bool], now: float) -> dict[int, list[Node]]:
-        """By port; and where nobody does any more, since when and whose fault it is."""
-        takers = {port: self.takers(port) for port in self.ports}
-        for port, here in takers.items():
-            if here:
+    def _let_nodes_change(self, now: float) -> None:
+        """What was sent applies, and each node is checked; at rest once neither can change anything."""
+        self._at_rest = True
+        for node in self.nodes.values():
+            before = node.up, node.applied
+            if node.changes:
+                self._propagate(node, now)
+            if node.applied is not Mode.REJECT:
+                well = self.ready[node.address]
+                if self.unchecked_backups and node.applied is Mode.BACKUP:
+                    node.up = well  # it is tried when it is needed
+                elif self.every == 1 or (self._ticks + node.id) % self.every == 0:
+                    self._check(node, well=well)
+                steady = node.streak >= TRIES if well else node.streak <= -TRIES
+                if not steady and not (self.unchecked_backups and node.applied is Mode.BACKUP):
+                    self._at_rest = False
+            if node.changes:
+                self._at_rest = False
+            if before != (node.up, node.applied):
+                self._who_takes_is_old = True
+
+    def _who_takes(self, now: float) -> None:
+        """By port; and where nobody does any more, since when and whose fault it is. A new dict each time."""
+        were, self.taking = self.taking, {port: self.takers(port) for port in self.every_port}
+        self._who_takes_is_old = False
+        for port in self.ports:
+            if self.taking[port]:
                 self.out_since.pop(port, None)
-            elif port not in self.out_since and self._were[port]:
+            elif port not in self.out_since and were[port]:
                 self.out_since[port] = now
-                self.blame[port] = self._whose_fault(port, self._were[port], ready)
-        self._were = takers
-        return takers
+                self.blame[port] = self._whose_fault(port, were[port], self.ready)
 
     def _is_signalled(self, address: str) -> bool:
         slot = self.by_address[address]
@@ -252,9 +306,6 @@ class SimWorld:
             node.applied, node.applied_weight = change.mode, change.weight
 
     def _check(self, node: Node, *, well: bool) -> None:
-        if self.unchecked_backups and node.applied is Mode.BACKUP:
-            node.up = well  # it is tried when it is needed
-            return
         node.streak = max(1, node.streak + 1) if well else min(-1, node.streak - 1)
         if node.streak >= TRIES:
             node.up = True
@@ -271,14 +322,17 @@ class SimWorld:
         sent_at = min(node.lost_by.sent_at for node in taken if node.lost_by is not None)
         nets = [node for node in taken if node.applied is Mode.ACCEPT]  # raised, and their checks began anew
         edited = self.edited_at.get(port)
-        if edited is not None and edited > sent_at - OLD_NEWS:
+        old_news = OLD_NEWS + (self.every - 1) * TICK * TRIES  # the balancer itself is as slow to know
+        if edited is not None and edited > sent_at - old_news:
             return ""
-        news = NET_NEWS if nets else OLD_NEWS
+        news = NET_NEWS if nets else old_news
         others = {n.address for n in self.nodes.values() if n.port == port} - {n.address for n in taken}
         if any(self.died_at.get(address, 0.0) > sent_at - news for address in others):
             return ""
         if nets and sum(ready[slot.node_address] for slot in self.slots[Colour.BLUE]) <= 1:
-            return "exposed"  # all that is left of stable (docs/decisions/a-lone-net-waits.md)
+            if sent_at < self.patient_until:
+                return f"port {port}: all that is left of stable was raised before the candidate had had its time"
+            return "exposed"  # the known price (docs/decisions/a-lone-net-waits.md)
         return f"port {port}: nobody is UP, {', '.join(node.address for node in taken)} taken away"
 
     def replica(self, slot: Slot) -> Replica | None:
@@ -286,11 +340,13 @@ class SimWorld:
         replica = host.replicas.get(slot.key) if host.alive else None
         if replica is not None and replica.dies_at <= self.now:
             self._restart(replica)
+            self.touched()
         return replica
 
     def _restart(self, replica: Replica) -> None:
         behaviour = self.behaviours.get(replica.release, Behaviour())
         replica.restarts += 1
+        replica.restarted_at = self.now
         replica.ready_at = self.now + (1e9 if behaviour.stays_dead else behaviour.ready_after)
         replica.dies_at = self.now + behaviour.dies_after
         replica.open, replica.opened, replica.probed, replica.warm = [], 0, 0, False
@@ -313,24 +369,31 @@ class SimWorld:
         accept = [node for node in up if node.applied is Mode.ACCEPT]
         return accept or [node for node in up if node.applied is Mode.BACKUP]
 
-    def _users(self, requests: int, takers: dict[int, list[Node]], ready: dict[str, bool], now: float) -> None:
-        chance = self.random.random
+    def _users(self, requests: int, now: float) -> None:
+        """A few draws a request: this is where a quiet world spends its time."""
+        ports, takers, ready, chance = self.ports, self.taking, self.ready, self.random.random
+        port = ports[0]
+        self.sent += requests
         for _ in range(requests):
-            port = self.ports[int(chance() * len(self.ports))]
-            self.sent += 1
+            if len(ports) > 1:
+                port = ports[int(chance() * len(ports))]
             here = takers[port]
             if not here:
                 self._nobody(port, now)
                 continue
-            node = here[0] if len(here) == 1 else self._choose(here)
-            if ready[node.address]:
-                self._serve(self.by_address[node.address], now)
-            else:
-                self._refused(self.by_address[node.address], now)
+            address = (here[0] if len(here) == 1 else self._choose(here)).address
+            slot = self.by_address[address]
+            if not ready[address]:
+                self._refused(slot, now)
+                continue
+            release = self._open(self.hosts[slot.host].replicas[slot.key], now)
+            self.served[release] = self.served.get(release, 0) + 1
+            fails = self.fails.get(release)
+            self.answers.append((now, release, fails is None or chance() >= fails))
 
-    def _tester(self, takers: list[Node], ready: dict[str, bool], now: float) -> None:
+    def _tester(self, takers: list[Node], now: float) -> None:
         """Testers wait for an answer as users do, and go away where nobody gives one."""
-        if not takers or not ready[(node := self._choose(takers)).address]:
+        if not takers or not self.ready[(node := self._choose(takers)).address]:
             return
         slot = self.by_address[node.address]
         self.tested[self._open(self.hosts[slot.host].replicas[slot.key], now)] += 1
@@ -348,7 +411,7 @@ class SimWorld:
         blame = self.blame.get(port, "")
         if blame == "exposed":
             self.exposed += 1
-            if now > self.out_since[port] + self.lag + TICK * (TRIES + 2):
+            if now > self.out_since[port] + self.lag + TICK * self.every * (TRIES + 2):
                 self.lost.append(f"{now:.1f} port {port}: a lone net is out for longer than a round of checks")
         elif blame and not self.first:
             self.lost.append(f"{now:.1f} {blame}")
@@ -365,18 +428,10 @@ class SimWorld:
             self.harmed += 1  # its own fault, not Celadon's
             self.answers.append((now, replica.release if replica is not None else "", False))
 
-    def _serve(self, slot: Slot, now: float) -> None:
-        replica = self.hosts[slot.host].replicas[slot.key]
-        release, chance = replica.release, self.random.random
-        self.served[release] = self.served.get(release, 0) + 1
-        bad = release in self.behaviours and chance() < self.behaviours[release].fails
-        self.answers.append((now, release, not bad))
-        self._open(replica, now)
-
     def _open(self, replica: Replica, now: float) -> ReleaseId:
         replica.opened += 1
         length = self.lengths[int(self.random.random() * len(self.lengths))]
-        heapq.heappush(replica.open, (now + length, now))
+        heappush(replica.open, (now + length, now))
         return replica.release
 
     # -- what is done to it ------------------------------------------------------------------------
@@ -384,11 +439,13 @@ class SimWorld:
     def add_node(self, port: int, address: str) -> None:
         id_ = max(self.nodes, default=0) + 1
         self.nodes[id_] = Node(id_, port, address)
+        self.touched()
 
     def remove_node(self, id_: int) -> None:
         """Deleted by hand, or with its instance."""
         node = self.nodes.pop(id_)
         self.edited_at[node.port] = self.deleted_at[node.address] = self.now
+        self.touched()
 
     def apply(self, id_: int, mode: Mode, weight: int, *, sent_at: float | None = None, ours: bool = True) -> None:
         """The API takes a change; the data plane has it up to `lag` later."""
@@ -399,8 +456,14 @@ class SimWorld:
         node.mode, node.weight = mode, weight
         at = max([self.now + self.random.uniform(0, self.lag), *(change.at for change in node.changes)])
         node.changes.append(Change(at, mode, weight, self.now if sent_at is None else sent_at, ours))
+        self._at_rest = False
         if not ours:
             self.edited_at[node.port] = self.now
+
+    def behaves(self, release: Release, behaviour: Behaviour) -> None:
+        self.behaviours[release.id] = behaviour
+        if behaviour.fails:
+            self.fails[release.id] = behaviour.fails
 
     def run(self, release: Release, slot: Slot) -> None:
         behaviour = self.behaviours.get(release.id, Behaviour())
@@ -408,11 +471,13 @@ class SimWorld:
         self.hosts[slot.host].replicas[slot.key] = Replica(
             release.id, self.serial, self.now + behaviour.ready_after, self.now + behaviour.dies_after
         )
+        self.touched()
 
     def signal(self, slot: Slot) -> int:
         """SIGTERM. What is open is cut: counted where it was not past the drain deadline."""
         replica = self.hosts[slot.host].replicas[slot.key]
         replica.signalled = True
+        self.touched()
         open_ = replica.count(self.now)
         deleted = self.deleted_at.get(slot.node_address, -1e9)
         if self.now > deleted + 60.0 + self.drain:  # nobody can know since when a deleted node gets nothing
@@ -435,6 +500,7 @@ class SimWorld:
                 node.mode = node.applied = mode
                 node.weight = node.applied_weight = 100
                 node.up, node.streak = True, 5
+        self.touched()
 
     def add_port_lately(self, port: int) -> None:
         """Somebody added it since blue serves: its nodes are made in mode reject, and nobody comes in there yet."""
@@ -442,6 +508,7 @@ class SimWorld:
             if node.port == port:
                 node.mode = node.applied = Mode.REJECT
                 node.up, node.streak = False, 0
+        self.touched()
 
     def leave_test_port_open(self) -> None:
         """Somebody made its nodes by hand: `accept` is what Linode's own form says."""
@@ -449,9 +516,11 @@ class SimWorld:
             if node.port == self.test_port:
                 node.mode = node.applied = Mode.ACCEPT
                 node.weight = node.applied_weight = 100
+        self.touched()
 
     def kill_host(self, name: str) -> None:
         self.hosts[name].alive = False
+        self.touched()
 
     def boot_host(self, name: str, *, empty: bool) -> None:
         """It comes back: its replicas start again; or it was rebuilt, and nothing is there."""
@@ -462,6 +531,7 @@ class SimWorld:
             host.settings, host.artifacts, host.replicas = set(), set(), {}
         for replica in host.replicas.values():
             self._restart(replica)
+        self.touched()
 
     def broke(self, promise: str, what: str = "") -> None:
         self.broken.append(f"{self.now:.1f} {promise}: {what}")

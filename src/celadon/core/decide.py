@@ -211,6 +211,8 @@ def commit(scene: Scene) -> Decision | None:
         return decision
     if (decision := _verified(scene)) is not None:
         return decision
+    if (decision := _listed(scene)) is not None:
+        return decision
     return Act((Record(Committed()),), "all traffic is confirmed on the candidate")
 
 
@@ -349,6 +351,13 @@ def _verified(scene: Scene) -> Decision | None:
         reason = f"not verified through {verify.url}: {public.passes} of {wanted} good answers in a row"
         return Act((Record(Returning(reason=reason)),), reason)
     return Wait(None, f"verify through the users' door: {public.passes} of {wanted} good answers in a row")
+
+
+def _listed(scene: Scene) -> Decision | None:
+    """Nodes are read one by one; only the list shows what somebody added to them."""
+    if scene.observed.listed_at >= scene.now - scene.timing.fresh:
+        return None
+    return Look((), "is there anything else that takes traffic?")
 
 
 # -- shared questions ----------------------------------------------------------------------------

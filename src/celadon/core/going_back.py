@@ -38,8 +38,8 @@ def restore_stable(scene: Scene) -> Decision | None:
     net = away and any(_may_be_net(scene, node) for node in stable)
     if net and (decision := _seen_since(scene, scene.journal.returning_at)) is not None:
         return decision
-    if net and (old := tuple(n.facts.id for n in scene.candidate_nodes if scene.up(n) and not scene.fresh(n))):
-        return Look(old, "does the candidate still serve?")
+    if net and (old := [n for n in scene.candidate_nodes if scene.up(n) and _is_old_news(scene, n)]):
+        return Look(tuple(node.facts.id for node in old), "does the candidate still serve?")
     if away and _served_by_backup(scene):
         # That it is the net may be an old answer: then nobody serves, and waiting would harm.
         if late := traffic.due(scene, [node for node in stable if _may_be_net(scene, node)]):
@@ -80,6 +80,23 @@ def _is_sick(scene: Scene, slot: Slot) -> bool:
     return sight.fails > 0 or sight.passes == 0
 
 
+def _is_old_news(scene: Scene, node: NodeSight) -> bool:
+    """Its UP is too old to rest on; of a replica that was started again also where it is from before it was well.
+
+    The balancer notices a death seconds later than its host: an UP may be from before it did.
+    """
+    if not scene.fresh(node):
+        return True
+    for slot in scene.rollout.candidate_slots:
+        host, sight = scene.host(slot), scene.slot(slot)
+        if slot.node_address != node.facts.address or host is None or host.seen_at is None or sight is None:
+            continue
+        replica = sight.facts.replica
+        again = replica is not None and (slot.key, replica.id) not in scene.journal.warmed
+        return again and not _is_sick(scene, slot) and node.read_at <= host.seen_at
+    return False
+
+
 def _leave_lone_backup(scene: Scene, home: traffic.Targets, off: traffic.Targets) -> Decision | None:
     """A lone backup holds everything, so it moves beside a candidate that is UP, or when that one stays down.
 
@@ -97,7 +114,7 @@ def _leave_lone_backup(scene: Scene, home: traffic.Targets, off: traffic.Targets
 def _leave_backup(
     scene: Scene, stable: list[NodeSight], home: traffic.Targets, off: traffic.Targets
 ) -> Decision | None:
-    """One address at a time, each UP before the next."""
+    """One address at a time, each UP before the next, while the rest of the net is certain to hold."""
     addresses = sorted({node.facts.address for node in stable})
     if len(addresses) == 1:
         return _leave_lone_backup(scene, home, off)
@@ -106,10 +123,20 @@ def _leave_backup(
         targets = {node.facts.id: home[node.facts.id] for node in here}
         if traffic.rise_is_late(scene, here):
             continue  # it may be dead: the next one is tried
-        decision = traffic.move(scene, targets) or traffic.await_up(scene, here) or traffic.settle(scene, here)
+        decision = (
+            _rest_must_hold(scene, [node for node in stable if node.facts.address != address])
+            or traffic.move(scene, targets)
+            or traffic.await_up(scene, here)
+            or traffic.settle(scene, here)
+        )
         if decision is not None:
             return decision
     return traffic.move(scene, home | off)
+
+
+def _rest_must_hold(scene: Scene, others: list[NodeSight]) -> Decision | None:
+    """What was asked to be the net a moment ago may not have joined it yet, however surely it is seen as one."""
+    return traffic.settle(scene, [node for node in others if _may_be_net(scene, node)])
 
 
 def _seen_since(scene: Scene, since: Instant | None) -> Decision | None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -32,19 +32,19 @@ class Colour(StrEnum):
         return Colour.GREEN if self is Colour.BLUE else Colour.BLUE
 
 
-class Slot(msgspec.Struct, frozen=True, order=True):
+class Slot(msgspec.Struct, frozen=True, order=True, dict=True):
     """Where one replica listens. `address` is the private one, as the balancer's node names it."""
 
     host: str
     address: str
     port: int
 
-    @property
+    @cached_property  # asked for a hundred times in each decision
     def key(self) -> SlotKey:
         """`host:port`: unique within an app, and readable in a log."""
         return f"{self.host}:{self.port}"
 
-    @property
+    @cached_property
     def node_address(self) -> str:
         """`address:port`: how the balancer knows this slot."""
         return f"{self.address}:{self.port}"

@@ -1,5 +1,6 @@
 """One decision's view: what is observed, what is wanted, and the questions that several rules ask of both."""
 
+import math
 from enum import Enum, auto
 
 import msgspec
@@ -16,6 +17,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """One look at the world plus the journal. Nodes are by id: two nodes at one address are both here."""
 
     nodes: dict[int, NodeSight] = {}
+    listed_at: Instant = math.inf  # when the whole balancer was read last, and with it what others added to it
     hosts: dict[str, HostSight] = {}
     public: PublicSight = PublicSight()
     journal: Journal = EMPTY
@@ -74,7 +76,7 @@ class Scene:
                 continue
             self._at.setdefault(address, []).append(node)
         self.warm_slots = {key for key, _ in self.journal.warmed}
-        self.goal = choose_goal(self)
+        self.goal = choose_goal(observed.journal, intent, now)
 
     # -- nodes ---------------------------------------------------------------------------------
 
@@ -186,14 +188,13 @@ class Scene:
         return self.rollout.candidate_colour
 
 
-def choose_goal(scene: Scene) -> Goal:
-    journal = scene.journal
+def choose_goal(journal: Journal, intent: Intent, now: Instant) -> Goal:
     if journal.returning is not None:
         return Goal.BACK
     if journal.committed_at is None:
         return Goal.FORWARD
-    if journal.retiring_at is not None or scene.rollout.stable_colour is None:
+    if journal.retiring_at is not None or intent.rollout.stable_colour is None:
         return Goal.RETIRE
-    over = scene.now >= journal.committed_at + scene.timing.bake
-    held = journal.paused_at is not None or scene.intent.requests.until_commit
+    over = now >= journal.committed_at + intent.rollout.timing.bake
+    held = journal.paused_at is not None or intent.requests.until_commit
     return Goal.RETIRE if over and not held else Goal.BAKE

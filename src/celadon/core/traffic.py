@@ -26,7 +26,7 @@ def move(scene: Scene, targets: Targets) -> Decision | None:
     if raises:
         return _ask(scene, raises, targets)
     if unready := [n for n in nodes if targets[n.facts.id].mode is Mode.ACCEPT and not scene.serving(n)]:
-        needed = [n for n in wrong if _takes_traffic_away(n)]
+        needed = [n for n in wrong if _takes_traffic_away(scene, n)]
         if needed and (blocked := _await_floor(scene, unready)) is not None:
             return blocked
     if wrong:
@@ -83,7 +83,8 @@ def floor(scene: Scene, port: int) -> int:
 
 def rise_is_late(scene: Scene, nodes: list[NodeSight]) -> bool:
     """Asked to accept, and not UP within the time that the balancer's checks take."""
-    asked = [scene.journal.asked_at[n.facts.id] for n in nodes if n.facts.id in scene.journal.asked_at]
+    wanted = [node.facts.id for node in nodes if (it := scene.asked(node)) is not None and it.mode is Mode.ACCEPT]
+    asked = [scene.journal.asked_at[id_] for id_ in wanted]
     late = bool(asked) and scene.overdue(max(asked), scene.timing.up_within)
     return late and not all(scene.up(node) for node in nodes)
 
@@ -132,13 +133,13 @@ def _change(node: NodeSight, target: Target, *, lowers: bool) -> SetNode:
         address=facts.address,
         mode=target.mode,
         weight=target.weight,
-        lowers=lowers and _takes_traffic_away(node),
+        lowers=lowers and facts.mode in {Mode.ACCEPT, Mode.BACKUP},
     )
 
 
 def _lower(scene: Scene, nodes: list[NodeSight], targets: Targets) -> Decision:
     """Take these out, where the floor of their port holds without them, on answers that are fresh."""
-    needs = [node for node in nodes if _takes_traffic_away(node)]
+    needs = [node for node in nodes if _takes_traffic_away(scene, node)]
     ports = {node.facts.port for node in needs if not _is_down(scene, node)}
     keeping = [
         node
@@ -194,14 +195,18 @@ def _time_to_rise_is_over(scene: Scene) -> bool:
     return scene.overdue(scene.journal.returning_at, scene.timing.up_within)
 
 
-def _takes_traffic_away(node: NodeSight) -> bool:
-    """It takes traffic now, or would if no accept node were UP."""
-    return node.facts.mode in {Mode.ACCEPT, Mode.BACKUP}
+def _takes_traffic_away(scene: Scene, node: NodeSight) -> bool:
+    """It takes traffic now, or would if no accept node were UP; what was asked counts, too: an answer may be old."""
+    asked = scene.asked(node)
+    return bool({Mode.ACCEPT, Mode.BACKUP} & {node.facts.mode, asked.mode if asked is not None else node.facts.mode})
 
 
 def _is_down(scene: Scene, node: NodeSight) -> bool:
     """Going back, a candidate that the balancer itself calls down gives nothing: taking it out takes nothing."""
-    return scene.goal is Goal.BACK and node.facts.up is False
+    asked = scene.asked(node)
+    # Asked to take traffic and not seen so yet: its status is from before, and says nothing.
+    unseen = asked is not None and asked.mode is not Mode.REJECT and asked.mode is not node.facts.mode
+    return scene.goal is Goal.BACK and node.facts.up is False and not unseen
 
 
 def _stays(node: NodeSight, targets: Targets) -> bool:

@@ -19,7 +19,7 @@ from celadon.core.journal import Driving, Finished, Opened
 from celadon.core.observed import BalancerFacts, HostFacts, Mode, Question, SlotQuestion
 from celadon.core.opens import checks_between
 from celadon.core.release import ReleaseId, Slot, SlotKey
-from celadon.core.scene import Goal, Observed, Scene
+from celadon.core.scene import Goal, Observed, choose_goal
 from celadon.drive.account import Account
 from celadon.drive.lease import Lease
 from celadon.drive.log import Log, kept
@@ -27,6 +27,7 @@ from celadon.drive.memory import Memory
 from celadon.drive.perform import Performer, asked_before, host_of
 from celadon.ports import World, Writ
 
+LONGEST = 1.5  # of an interval: in each of them every host answers, or is silent, and that wakes the loop, too
 GATHER = 0.1  # of an interval: answers of hosts that come so close together are decided on together
 
 
@@ -118,7 +119,7 @@ class Driver:
             if self._account.due(clock.now()):
                 await self._report()
             observed, now = self.observed(), clock.now()
-            self._goal = Scene(observed, self._intent, now).goal
+            self._goal = choose_goal(observed.journal, self._intent, now)
             decision = decide(observed, self._intent, now)
             self._watch(observed, self._intent, decision, now)
             match decision:
@@ -138,6 +139,7 @@ class Driver:
     def observed(self) -> Observed:
         return Observed(
             nodes=self._memory.nodes,
+            listed_at=self._memory.listed_at,
             hosts=self._memory.hosts,
             public=self._account.public(self._log.journal),
             journal=self._log.journal,
@@ -178,7 +180,7 @@ class Driver:
 
     async def _sleep(self, until: float | None) -> None:
         now = self._world.clock.now()
-        longest = max(self.rollout.timing.interval, 0.01)
+        longest = LONGEST * max(self.rollout.timing.interval, 0.01)
         seconds = longest if until is None else min(longest, max(0.0, until - now))
         waiter = self._spawn(self._wake_after(seconds))
         await self._wake.wait()
@@ -330,11 +332,9 @@ class Driver:
 
     def _leaving(self) -> frozenset[Slot]:
         """What is out of the balancer already, as far as is seen: until then it may have to carry users."""
-        slots: tuple[Slot, ...] = ()
-        if self._goal is Goal.BACK:
-            slots = self.rollout.candidate_slots
-        elif self._goal is Goal.RETIRE:
-            slots = self.rollout.stable_slots
+        if self._goal not in {Goal.BACK, Goal.RETIRE}:
+            return frozenset()
+        slots = self.rollout.candidate_slots if self._goal is Goal.BACK else self.rollout.stable_slots
         on = {node.facts.address for node in self._memory.nodes.values() if node.facts.mode is not Mode.REJECT}
         return frozenset(slot for slot in slots if slot.node_address not in on)
 
@@ -350,17 +350,25 @@ class Driver:
     async def _keep_home(self) -> None:
         """Hear what people want, and whether this driver may still act: the lease renews itself."""
         clock, pause = self._world.clock, min(2.0, self._lease.ttl / 6)
+        heard: bytes | None = None
         while self._lost is None:
             await clock.sleep(pause)
             try:
-                stored = decode_intent(await self._world.store.read_intent())
-                if stored is not None and stored.rollout.number == self.rollout.number:
-                    self._intent = stored
+                raw = await self._world.store.read_intent()
+                if raw != heard:
+                    self._hear(decode_intent(raw))
+                    heard = raw
             except Unavailable:
                 pass  # the lease knows how long the home may be silent
             except Exception as error:  # noqa: BLE001 - raised by the loop
                 self._lost = error
             self._lost = self._lost or self._lease.problem
+        self._wake.set()
+
+    def _hear(self, stored: Intent | None) -> None:
+        """Nothing new is nothing to decide on."""
+        if stored is not None and stored.rollout.number == self.rollout.number and stored != self._intent:
+            self._intent = stored
             self._wake.set()
 
     async def _report(self) -> None:

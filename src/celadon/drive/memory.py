@@ -4,6 +4,7 @@ Nothing here is stored. A new driver starts with an empty memory, so everything 
 (settle, quiet, passes in a row) is seen anew.
 """
 
+import math
 from collections.abc import Iterable
 
 import msgspec
@@ -28,6 +29,7 @@ class Memory:
         self._addresses = frozenset(addresses)
         self._opened: dict[SlotKey, int] = {}
         self.nodes: dict[int, NodeSight] = {}
+        self.listed_at: Instant = -math.inf
         self.hosts: dict[str, HostSight] = {name: HostSight(None, None, None) for name in hosts}
 
     # -- the balancer --------------------------------------------------------------------------
@@ -37,6 +39,7 @@ class Memory:
         seen = [node for config in facts.configs for node in config.nodes if node.address in self._addresses]
         nodes = {node.id: self._sight(node, at) for node in seen}
         self.nodes = nodes
+        self.listed_at = at
 
     def saw_node(self, id_: int, facts: NodeFacts | None, at: Instant) -> None:
         if facts is None:
