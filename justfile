@@ -8,7 +8,7 @@ test *ARGS:
 all:
     .venv/bin/pytest -n 2
 
-# what the gate cannot pay for: a share of the torture, infrastructure renewed under load, a hostile API, the small model whole
+# what the gate cannot pay for: a share of the torture, infrastructure renewed under load, a hostile API
 nightly:
     .venv/bin/pytest -n 2 -m nightly
 
@@ -43,7 +43,7 @@ torture *ARGS:
 scoreboard *ARGS:
     .venv/bin/python -m benchmarks.scoreboard.run {{ARGS}}
 
-# the smallest world, every interleaving: about a minute
+# the smallest world, every interleaving: a quarter of a minute
 small-model:
     .venv/bin/python -m tests.simulation.small_model
 
