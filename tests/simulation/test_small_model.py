@@ -1,4 +1,4 @@
-"""The smallest world, exhaustively. With a crash and a wish together it takes a quarter of a minute: that one is slow."""
+"""The smallest world, exhaustively. With a crash and a wish together it takes a while: that one is slow."""
 
 import pytest
 
