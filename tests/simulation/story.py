@@ -394,6 +394,8 @@ class _Story:
         def watch(observed: Observed, intent: Intent, decision: object, now: float) -> None:
             self.decisions += 1
             self.promises.deciders.add(name)
+            if intent.rollout.number > self.promises.number:  # it came as ours had ended, and opened one of its own
+                ports.guard = Witness(self.promises)
             if self.trace:
                 self._say(f"{name} {decision}")
 
