@@ -316,6 +316,8 @@ class Promises(Guard):
         """As the data plane has it; what somebody changed or a host that died a moment ago cannot be known."""
         world = self.world
         for node in world.nodes.values():
+            if self.first and node.address not in self.green and node.applied is Mode.REJECT:
+                continue  # of the colour that a first deploy does not use, and it carries nobody
             twins = [n for n in world.nodes.values() if (n.port, n.address) == (node.port, node.address)]
             if len(twins) > 1 and world.now > world.edited_at.get(node.port, -1e9) + 60.0:
                 self.broke("confirmed", f"port {node.port} has {len(twins)} nodes for {node.address} at the commit")
