@@ -265,9 +265,12 @@ class Facts:
         self.hosts[name] = msgspec.structs.replace(self.hosts[name], facts=msgspec.structs.replace(facts, **changes))
         return self
 
-    def silent(self, colour: Colour, index: int = 0, *, seconds: float) -> "Facts":
+    def silent(self, colour: Colour, index: int = 0, *, seconds: float, unasked: float = 0.0) -> "Facts":
+        """For so long; `unasked`: and nobody has asked it for so long."""
         name = slot(colour, index).host
-        self.hosts[name] = msgspec.structs.replace(self.hosts[name], lost_since=self.now - seconds)
+        self.hosts[name] = msgspec.structs.replace(
+            self.hosts[name], lost_since=self.now - seconds, lost_at=self.now - unasked
+        )
         return self
 
     def wants(self, **requests: Any) -> "Facts":

@@ -85,6 +85,7 @@ def twin(facts: Facts, id_: int) -> object:
         ("raised", lambda f: f.sight(GREEN, 0, fails=2)),
         ("started", lambda f: f.replica(GREEN, 0, NEW, restarts=2)),
         ("prepared", lambda f: f.silent(GREEN, 0, seconds=29)),
+        ("prepared", lambda f: f.silent(GREEN, 0, seconds=131, unasked=110)),  # the driver slept
         ("healthy", lambda f: f.sight(GREEN, 0, since=NOW - 999)),  # well for long, and not warm: a pause
         ("raised", lambda f: f.silent(GREEN, 0, seconds=999)),  # the balancer still calls it UP
         ("prepared", lambda f: f.replica(GREEN, 0, LEFT, restarts=9)),  # not ours to judge

@@ -117,6 +117,23 @@ def test_an_unmanaged_stable_is_a_way_back_that_is_never_stopped() -> None:
     assert rollout.baseline
 
 
+@pytest.mark.parametrize(("finished", "stable"), [("rolled_back", OLD), ("done", None), ("", None)])
+def test_where_no_host_of_the_live_colour_answers_the_newest_rollout_says_what_it_left_there(
+    finished: str, stable: Release | None
+) -> None:
+    """Before: a host that was silent for a moment made its release unmanaged, and it was never stopped."""
+    newest = Intent(rollout=opens().rollout, finished=finished)  # done: it left nothing in the colour that is live
+    seen = msgspec.structs.replace(scout(blue_0="ssh timed out", blue_1="ssh timed out"), intent=newest)
+    assert opens(seen=seen).rollout.stable == stable
+
+
+def test_what_a_finished_deploy_left_in_a_colour_that_is_silent_now() -> None:
+    newest = Intent(rollout=opens().rollout, finished="done")
+    hosts: dict[str, HostFacts | str] = {"green_0": "ssh timed out", "green_1": host("green-1")}
+    seen = msgspec.structs.replace(scout(balancer(config(blue=REJECT, green=ACCEPT)), **hosts), intent=newest)
+    assert opens(seen=seen).rollout.stable == NEW
+
+
 def test_all_ports_are_moved_unless_the_config_names_some() -> None:
     both = scout(balancer(config(80), config(443)))
     assert opens(seen=both).rollout.ports == (80, 443)

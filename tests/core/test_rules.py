@@ -256,6 +256,8 @@ def test_a_dead_host_is_abandoned_past_its_deadline() -> None:
     assert isinstance(decision, Wait)
     facts.now += 200
     facts.seen_again()
+    assert isinstance(facts.decide(), Wait)  # nobody has asked it for so long: the driver slept
+    facts.silent(BLUE, 0, seconds=210)
     assert facts.actions() == (Record(Abandoned(slot="blue-0:8000")),)
     facts.event(Abandoned(slot="blue-0:8000", at=facts.now))
     assert facts.actions() == (Prune("green-0"),)

@@ -143,7 +143,7 @@ def test_a_host_is_lost_since_it_first_did_not_answer_and_keeps_its_facts() -> N
     seen.lost_host(HOST, "timed out", 2.0)
     seen.lost_host(HOST, "timed out", 3.0)
     host = seen.hosts[HOST]
-    assert (host.lost_since, host.problem, host.seen_at) == (2.0, "timed out", 1.0)
+    assert (host.lost_since, host.lost_at, host.problem, host.seen_at) == (2.0, 3.0, "timed out", 1.0)
     assert host.facts is not None
     seen.saw_host(HOST, look(), 4.0, {KEY: "new"})
     assert seen.hosts[HOST].lost_since is None

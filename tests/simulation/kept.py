@@ -72,6 +72,8 @@ def simpler_than(setting: Setting) -> list[Setting]:
     habits = [
         name for name in setting.__struct_fields__ if name not in {"seed", "faults", "happenings", "colours", "lag"}
     ]
+    if setting.beginning != "plain":
+        habits.remove("commands")  # only the command may refuse to open
     simpler += [replace(setting, **{name: getattr(plain, name)}) for name in habits]
     if setting.colours > 1:
         last = setting.colours - 2

@@ -16,7 +16,7 @@ from celadon.core import scene as scenes
 from celadon.core.action import Act, Decision, Record, Start
 from celadon.core.journal import Abandoned, Returning, Target
 from celadon.core.observed import Mode, NodeFacts
-from celadon.core.release import Colour
+from celadon.core.release import Colour, Slot
 from celadon.core.scene import Goal, Scene
 from celadon.drive import app as apps
 from celadon.drive import driver as driving
@@ -97,6 +97,11 @@ def _all_together(scene: Scene) -> Decision | None:
 
 
 # -- going back --------------------------------------------------------------------------------------
+
+
+def _silent_unasked(scene: Scene, slot: Slot) -> float:
+    host = scene.host(slot)
+    return 0.0 if host is None or host.lost_since is None else scene.now - host.lost_since
 
 
 def _seen_as_net(_scene: Scene, node: Any) -> bool:
@@ -210,6 +215,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _of(scenes.Scene, "off", "reject is off", lambda _scene, node: node.facts.mode is Mode.REJECT),
     _of(scenes.Scene, "fresh", "every answer is fresh", _always(True)),
     _of(scenes.Scene, "overdue", "nothing is overdue", _always(False)),
+    _of(scenes.Scene, "lost_for", "silent while nobody asks", _silent_unasked),
     # judge
     _of(judge, "_public", "failures are nobody's", _always(None)),
     _of(judge, "_replica", "no replica is judged", _always(None)),
@@ -254,6 +260,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _of(lives, "ports_in_use", "a port that nobody uses has a say", _every_port),
     _of(preflight, "_new_ports", "no port is new", _always(())),
     _of(preflight, "_floor", "going back forgets a new port", _floor_without_new_ports),
+    _of(preflight, "_left_by_the_newest", "what is silent is unmanaged", _always(None)),
     _of(preflight, "_known_live", "whoever is live", _always(None)),
     _of(preflight, "_idle", "the candidate's colour may be in use", _always(None)),
     _of(apps, "adopts", "any open rollout is adopted", _always(True)),

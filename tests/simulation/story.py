@@ -105,6 +105,7 @@ class _Story:
         self.to_come: list[Happening] = []
         self.beside: list[asyncio.Task[str]] = []  # drivers that came later than the others
         self.written: set[str] = set()
+        self.begun = setting.beginning
 
     async def tell(self) -> Outcome:
         setting = self.setting
@@ -135,8 +136,8 @@ class _Story:
         self._foresee()
         result = await self._until_it_ends()
         self.promises.after(result, bad=setting.candidate.fails > 0 and not setting.first)
-        if setting.beginning != "plain" and (result != "refused" or self.promises.puts):
-            self.promises.broke("balancer_overrules", f"opened, though the balancer was {setting.beginning}: {result}")
+        if self.begun != "plain" and (result != "refused" or self.promises.puts):
+            self.promises.broke("balancer_overrules", f"opened, though the balancer was {self.begun}: {result}")
         if setting.calm:
             self.promises.after_calm(result)
         return Outcome(result, world, self.promises, self.drivers, self.decisions, world.now - began, self.lines)
@@ -218,12 +219,20 @@ class _Story:
         if event == self.setting.dies_after and event not in self.written:
             self.world.doomed = event
         self.written.add(event)
+        if event == "Opened" and self._one_colour_accepts():
+            self.begun = "plain"  # somebody mended it by hand, and the command found it so
         for happening in [happening for happening in self.to_come if happening.after == event]:
             self.to_come.remove(happening)
             if happening.at:
                 self.world.loop.call_later(happening.at, self._befall, happening)
             else:
                 self._befall(happening)  # before whoever wrote it can know
+
+    def _one_colour_accepts(self) -> bool:
+        world = self.world
+        on = [n for n in world.nodes.values() if n.port in world.ports and n.mode is not Mode.REJECT]
+        colours = {n.address in self.promises.green for n in on}
+        return len(colours) == 1 and all(n.mode is Mode.ACCEPT for n in on)
 
     def _befall(self, happening: Happening) -> None:
         self._say(f"HAPPENS {happening}")
@@ -394,6 +403,8 @@ class _Story:
         def watch(observed: Observed, intent: Intent, decision: object, now: float) -> None:
             self.decisions += 1
             self.promises.deciders.add(name)
+            if intent.rollout.number > self.promises.number:  # it came as ours had ended, and opened one of its own
+                ports.guard = Witness(self.promises)
             if self.trace:
                 self._say(f"{name} {decision}")
 

@@ -166,7 +166,8 @@ class HostSight(msgspec.Struct, frozen=True):
 
     facts: HostFacts | None
     seen_at: Instant | None
-    lost_since: Instant | None  # not answering since; None: it answers
+    lost_since: Instant | None  # the first question of those in a row that it left unanswered; None: it answers
+    lost_at: Instant | None = None  # and the newest: while nobody asks, nobody is silent
     problem: str = ""
     slots: dict[SlotKey, SlotSight] = {}
 

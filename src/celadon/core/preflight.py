@@ -311,9 +311,13 @@ def _foreign(slot: Slot, facts: HostFacts, colour: Colour) -> None:
 
 
 def _stable(wanted: Wanted, scout: Scout, now: Live) -> Release | None:
-    """The release that runs in the live colour; None: nothing does, or Celadon did not start it."""
+    """The release that runs in the live colour; None: nothing does, or Celadon did not start it.
+
+    Where it cannot be seen, it is what the newest rollout left there: a silent host makes nothing unmanaged.
+    """
     if now.colour is None:
         return None
+    silent = any(isinstance(scout.hosts[slot.host], str) for slot in wanted.slots[now.colour])
     running = {
         seen.replica.release
         for facts in scout.hosts.values()
@@ -323,7 +327,23 @@ def _stable(wanted: Wanted, scout: Scout, now: Live) -> Release | None:
     }
     if len(running) > 1:
         raise Refused(f"{now.colour.value} runs several releases: {', '.join(sorted(running))}", hint="celadon status")
+    if silent and not running:
+        return _left_by_the_newest(scout, now.colour)
     return next((known for known in scout.known if known.id in running), None)
+
+
+def _left_by_the_newest(scout: Scout, colour: Colour) -> Release | None:
+    """Stopping names a release, so nothing else is ever stopped for it, whatever the host shows once it answers."""
+    if scout.intent is None:
+        return None
+    rollout = scout.intent.rollout
+    match scout.intent.finished:
+        case "done" if rollout.candidate_colour is colour:
+            return rollout.candidate
+        case "rolled_back" if rollout.stable_colour is colour:
+            return rollout.stable
+        case _:
+            return None
 
 
 def _new_ports(

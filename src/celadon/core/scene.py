@@ -137,11 +137,14 @@ class Scene:
         return host is not None and host.facts is not None and host.lost_since is None
 
     def lost_for(self, slot: Slot) -> float:
-        """Seconds since the slot's host stopped answering; 0 while it answers."""
+        """Seconds for which the slot's host has left questions unanswered; 0 while it answers.
+
+        To the newest question, and not to now: a driver that slept, or whose looks are late, has not been asking.
+        """
         host = self.host(slot)
-        if host is None or host.lost_since is None:
+        if host is None or host.lost_since is None or host.lost_at is None:
             return 0.0
-        return self.now - host.lost_since
+        return host.lost_at - host.lost_since
 
     def nodes_at(self, slot: Slot) -> list[NodeSight]:
         """On every port, the test port too: whatever may send a request there."""

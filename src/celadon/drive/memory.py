@@ -79,7 +79,7 @@ class Memory:
         if before.seen_at is not None and at < before.seen_at:
             return  # it has answered a newer question since
         since = before.lost_since if before.lost_since is not None else at
-        lost = msgspec.structs.replace(before, lost_since=since, problem=problem)
+        lost = msgspec.structs.replace(before, lost_since=since, lost_at=at, problem=problem)
         self.hosts = self.hosts | {name: lost}
 
     def _slot(
