@@ -411,6 +411,7 @@ class _Story:
             return "lost"
         finally:
             self.promises.driven -= 1
+            self.promises.is_left_to(self.promises.driven)
         if isinstance(end, Halt) and end.needs_person:
             self.promises.settled = True
             self._ask(lambda requests: msgspec.structs.replace(requests, settled_hooks=MOMENTS))
