@@ -394,6 +394,8 @@ class _Story:
         def watch(observed: Observed, intent: Intent, decision: object, now: float) -> None:
             self.decisions += 1
             self.promises.deciders.add(name)
+            if intent.rollout.number > self.promises.number:
+                ports.guard = Guard()  # the open one had just ended when the command came: another story
             if self.trace:
                 self._say(f"{name} {decision}")
 
