@@ -169,7 +169,7 @@ def test_the_floor_is_never_below_one_but_for_a_first_deploy_that_failed() -> No
 def test_after_the_commit_nobody_waits_for_a_node_that_somebody_deleted() -> None:
     """Simulation: stable never retired, since the candidate could never be as many as must serve."""
     for stage, floor in (("shifted", 2), ("baking", 1), ("retire", 1)):
-        facts = Facts().at(stage)  # type: ignore[arg-type] - a literal of the table
+        facts = Facts().at(stage)  # type: ignore[arg-type]
         del facts.nodes[4]
         assert traffic.floor(facts.scene, 80) == floor, stage
 
