@@ -102,7 +102,7 @@ def _leave_lone_backup(scene: Scene, home: traffic.Targets, off: traffic.Targets
 
     A candidate that died is often back in seconds; until then the net serves, and waiting harms nobody.
     """
-    sick = _sick(scene)
+    sick = any(_is_sick(scene, slot) for slot in scene.rollout.candidate_slots)
     if not sick and all(scene.up(node) for node in scene.candidate_nodes):
         return traffic.move(scene, home | off)
     return _await_candidate(scene, off) or traffic.move(scene, home)
@@ -115,12 +115,9 @@ def _await_candidate(scene: Scene, off: traffic.Targets) -> Decision | None:
     """
     if scene.overdue(scene.journal.returning_at, scene.timing.up_within):
         return traffic.move(scene, off) or traffic.settle(scene, scene.candidate_nodes)
+    sick = [slot.key for slot in scene.rollout.candidate_slots if _is_sick(scene, slot)]
     look = traffic.await_up(scene, scene.candidate_nodes)
-    return look or Wait(None, f"the net serves: is {', '.join(_sick(scene))} well?")
-
-
-def _sick(scene: Scene) -> list[str]:
-    return [slot.key for slot in scene.rollout.candidate_slots if _is_sick(scene, slot)]
+    return look or Wait(None, f"the net serves: is {', '.join(sick)} well?")
 
 
 def _leave_backup(
