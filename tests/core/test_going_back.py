@@ -104,8 +104,26 @@ def test_a_raised_node_that_does_not_come_up_gives_way_to_the_next() -> None:
     facts = net().is_(BLUE, 0, mode=ACCEPT, weight=100, up=False, asked_at=NOW - 4)
     facts.now = NOW + 400
     assert facts.decide() == Look((2,), "is the net still there?")
-    facts.is_(BLUE, 1, read_at=NOW + 399)
+    facts.is_(BLUE, 1, read_at=NOW + 399).all(GREEN, up=False, read_at=NOW + 399)
+    assert facts_modes(facts) == {3: REJECT, 4: REJECT}  # the next is the last that carries the users
+    facts.all(GREEN, mode=REJECT, weight=1, up=False, asked_at=NOW - 3, read_at=NOW + 399)
     assert facts_modes(facts) == {2: ACCEPT}
+
+
+def test_one_that_settled_as_something_else_than_the_net_is_raised_before_the_one_that_is() -> None:
+    """Simulation: asking it to be the net was refused, and the other one, which carried everybody, was raised first."""
+    assert facts_modes(net().is_(BLUE, 1, mode=REJECT, weight=1)) == {2: ACCEPT}
+
+
+def test_what_holds_alone_beside_a_dead_net_waits_for_the_candidate_as_a_lone_net_does() -> None:
+    """Simulation: with its neighbour dead it was raised at once, and nobody served while its checks began anew."""
+    facts = net().is_(BLUE, 0, up=True).is_(BLUE, 1, up=False)
+    assert facts_modes(facts) == {2: ACCEPT}
+    facts.is_(BLUE, 1, mode=ACCEPT, weight=100, up=False, asked_at=NOW - 4)
+    assert isinstance(facts.decide(), Look | Wait)
+    facts.now = NOW + 400
+    facts.is_(BLUE, 0, read_at=NOW + 399).all(GREEN, up=False, read_at=NOW + 399)
+    assert facts_modes(facts) == {3: REJECT, 4: REJECT}
 
 
 def test_a_lone_net_waits_for_a_candidate_that_may_be_back_in_seconds() -> None:
@@ -118,6 +136,8 @@ def test_a_lone_net_stays_until_the_candidate_is_out_of_its_way() -> None:
     facts.is_(GREEN, 0, up=False, read_at=NOW + 399).is_(BLUE, 0, read_at=NOW + 399)
     assert facts_modes(facts) == {2: REJECT}
     facts.is_(GREEN, 0, mode=REJECT, weight=1, up=False, asked_at=NOW - 3, read_at=NOW - 1)
+    assert "settle" in facts.decide().because
+    facts.is_(GREEN, 0, read_at=NOW + 399)
     assert facts_modes(facts) == {1: ACCEPT}
 
 

@@ -166,6 +166,14 @@ def test_the_floor_is_never_below_one_but_for_a_first_deploy_that_failed() -> No
     assert traffic.floor(Facts(first=True).back().scene, 80) == 0
 
 
+def test_after_the_commit_nobody_waits_for_a_node_that_somebody_deleted() -> None:
+    """Simulation: stable never retired, since the candidate could never be as many as must serve."""
+    for stage, floor in (("shifted", 2), ("baking", 1), ("retire", 1)):
+        facts = Facts().at(stage)  # type: ignore[arg-type]
+        del facts.nodes[4]
+        assert traffic.floor(facts.scene, 80) == floor, stage
+
+
 def test_without_anything_to_poll_it_waits() -> None:
     facts = Facts(floor={80: 9})
     decision = move(facts, dict.fromkeys((1, 2, 3, 4), traffic.OFF))

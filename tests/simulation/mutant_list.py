@@ -232,6 +232,9 @@ MUTANTS: tuple[Mutant, ...] = (
     _of(going_back, "_seen_since", "old answers say who serves", _always(None)),
     _of(going_back, "_is_old_news", "an UP from before it exited counts", lambda scene, node: not scene.fresh(node)),
     _of(going_back, "_rest_must_hold", "a net holds as soon as it is asked for", _always(None)),
+    _of(going_back, "_holds_alone", "one of several never holds alone", _always(False)),
+    _of(going_back, "_holds", "whoever is seen as the net holds", lambda _scene, node: node.facts.mode is Mode.BACKUP),
+    _of(going_back, "_await_candidate", "nobody waits for a candidate that died", _always(None)),
     _of(going_back, "_leave_backup", "the net is raised all at once", _all_at_once),
     _of(going_back, "_leave_lone_backup", "a lone net is raised at once", _lone_at_once),
     # retiring

@@ -254,6 +254,11 @@ class Promises(Guard):
         if late > LATE and not gates and not self.crashed and not self.world.faults["pause"]:
             self.broke("deadlines", f"committed {late:.0f} s after the deadline of the way forward")
 
+    def is_left_to(self, still_driving: int) -> None:
+        """One that died while it waited for the lease never wrote that it drives: its time ends with it, too."""
+        if not still_driving:
+            self.harmed_for.clear()
+
     def saw_good(self, answers: int) -> None:
         self.good_seen += answers
 

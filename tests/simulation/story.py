@@ -52,6 +52,7 @@ CALM_AT = 1000.0  # seconds into a story at which faults stop
 PATIENCE = CALM_AT + 4.0 * TIMING.deadline  # once faults stop: going on, going back, and being stuck twice
 HALTS = 1  # times that the same command is run again after a driver said that it is stuck
 REFUSALS = 8  # and after opening was refused
+TRY_AGAIN = 10.0  # seconds after which a person does who was told that no rollout is open
 MOMENTS: tuple[HookMoment, ...] = ("before_prepare", "before_shift", "after_commit", "after_finish", "after_rollback")
 
 
@@ -270,9 +271,16 @@ class _Story:
         self.promises.asked_back_at = self.world.now
         self._ask(lambda requests: msgspec.structs.replace(requests, go_back="an operator", paused=False))
 
-    def _promote(self, _happening: Happening) -> None:
+    def _promote(self, happening: Happening) -> None:
+        if self._not_open_yet():
+            self.world.loop.call_later(TRY_AGAIN, self._promote, happening)  # "no rollout is open": they try again
+            return
         self.promises.held = False
         self._ask(lambda requests: msgspec.structs.replace(requests, promotions=requests.promotions + 1))
+
+    def _not_open_yet(self) -> bool:
+        stored = decode_intent(self.world.intent)
+        return stored is None or stored.rollout.number < self.promises.number
 
     def _pause(self, happening: Happening) -> None:
         self._for_a_while(happening, self._paused)
@@ -422,6 +430,7 @@ class _Story:
             return "lost"
         finally:
             self.promises.driven -= 1
+            self.promises.is_left_to(self.promises.driven)
         if isinstance(end, Halt) and end.needs_person:
             self.promises.settled = True
             self._ask(lambda requests: msgspec.structs.replace(requests, settled_hooks=MOMENTS))

@@ -102,13 +102,22 @@ def _leave_lone_backup(scene: Scene, home: traffic.Targets, off: traffic.Targets
 
     A candidate that died is often back in seconds; until then the net serves, and waiting harms nobody.
     """
-    sick = [slot.key for slot in scene.rollout.candidate_slots if _is_sick(scene, slot)]
+    sick = any(_is_sick(scene, slot) for slot in scene.rollout.candidate_slots)
     if not sick and all(scene.up(node) for node in scene.candidate_nodes):
         return traffic.move(scene, home | off)
-    if not scene.overdue(scene.journal.returning_at, scene.timing.up_within):
-        look = traffic.await_up(scene, scene.candidate_nodes)
-        return look or Wait(None, f"the net serves: is {', '.join(sick)} well?")
-    return traffic.move(scene, off) or traffic.move(scene, home)
+    return _await_candidate(scene, off) or traffic.move(scene, home)
+
+
+def _await_candidate(scene: Scene, off: traffic.Targets) -> Decision | None:
+    """None once a candidate that died has had its time to come back, and then is out for certain.
+
+    Settled: one that came back as it was taken out carries users until the change applies, and then the net does.
+    """
+    if scene.overdue(scene.journal.returning_at, scene.timing.up_within):
+        return traffic.move(scene, off) or traffic.settle(scene, scene.candidate_nodes)
+    sick = [slot.key for slot in scene.rollout.candidate_slots if _is_sick(scene, slot)]
+    look = traffic.await_up(scene, scene.candidate_nodes)
+    return look or Wait(None, f"the net serves: is {', '.join(sick)} well?")
 
 
 def _leave_backup(
@@ -118,20 +127,44 @@ def _leave_backup(
     addresses = sorted({node.facts.address for node in stable})
     if len(addresses) == 1:
         return _leave_lone_backup(scene, home, off)
+    patience: Decision | None = None
     for address in addresses:
         here = [node for node in stable if node.facts.address == address]
+        others = [node for node in stable if node.facts.address != address]
         targets = {node.facts.id: home[node.facts.id] for node in here}
         if traffic.rise_is_late(scene, here):
             continue  # it may be dead: the next one is tried
-        decision = (
-            _rest_must_hold(scene, [node for node in stable if node.facts.address != address])
-            or traffic.move(scene, targets)
-            or traffic.await_up(scene, here)
-            or traffic.settle(scene, here)
-        )
+        if (decision := _rest_must_hold(scene, others)) is not None:
+            return decision
+        if _holds_alone(scene, here, others):  # moved as a lone backup is; who carries nothing may be raised meanwhile
+            first = _await_candidate(scene, off)
+            patience = patience or first
+            if first is not None:
+                continue
+        decision = traffic.move(scene, targets) or traffic.await_up(scene, here) or traffic.settle(scene, here)
         if decision is not None:
             return decision
-    return traffic.move(scene, home | off)
+    return patience or traffic.move(scene, home | off)
+
+
+def _holds_alone(scene: Scene, here: list[NodeSight], others: list[NodeSight]) -> bool:
+    """On some port nobody else of stable would carry the users while its checks begin anew."""
+    held = {node.facts.port for node in others if _holds(scene, node) or scene.serving(node)}
+    return any(_holds(scene, node) and node.facts.port not in held for node in here)
+
+
+def _holds(scene: Scene, node: NodeSight) -> bool:
+    """Seen as the net, and neither its host nor the balancer calls it dead; where one is silent, the other must say.
+
+    What was asked to be the net and has settled as something else was refused: it carries nobody.
+    """
+    if node.facts.mode is not Mode.BACKUP or node.facts.up is False:
+        return False
+    for slot in scene.rollout.stable_slots:
+        if slot.node_address == node.facts.address:
+            sight = scene.slot(slot)
+            return sight is None or sight.fails == 0 if scene.reachable(slot) else node.facts.up is True
+    return False
 
 
 def _rest_must_hold(scene: Scene, others: list[NodeSight]) -> Decision | None:

@@ -69,6 +69,7 @@ def floor(scene: Scene, port: int) -> int:
 
     Going back lowers it to what stable can still give once its nodes have had their time to come UP: capacity
     that died with a machine must not keep a bad candidate in front of users. On the test port there are no users.
+    After the commit nobody waits for a node that somebody deleted: a net adds nothing to those that serve.
     """
     if port == scene.rollout.test_port:
         return 0
@@ -78,6 +79,8 @@ def floor(scene: Scene, port: int) -> int:
     if scene.goal is Goal.BACK and _time_to_rise_is_over(scene):
         stable = sum(1 for node in scene.stable_nodes if node.facts.port == port and scene.serving(node))
         opened = min(opened, stable)
+    if scene.goal in {Goal.BAKE, Goal.RETIRE}:
+        opened = min(opened, sum(1 for node in scene.candidate_nodes if node.facts.port == port))
     return max(1, opened)
 
 
