@@ -11,6 +11,8 @@ from celadon.core.intent import Hook
 from celadon.ports import CommandResult
 from tests.cli.worlds import TIMING, MemoryWorld
 
+pytestmark = pytest.mark.slow  # whole rollouts through the command line
+
 
 def test_a_deploy_prints_its_summary_on_stdout_and_its_talk_on_stderr(world: MemoryWorld) -> None:
     ran = world.run("deploy", "v1", "--yes")

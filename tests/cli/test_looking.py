@@ -3,8 +3,12 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from celadon.core.observed import Mode
 from tests.cli.worlds import SLOTS, MemoryWorld
+
+pytestmark = pytest.mark.slow  # whole rollouts through the command line
 
 
 def test_status_of_nothing(world: MemoryWorld) -> None:

@@ -2,9 +2,13 @@
 
 import asyncio
 
+import pytest
+
 from celadon.core.observed import Mode
 from celadon.core.release import Colour
 from tests.cli.worlds import SLOTS, MemoryWorld
+
+pytestmark = pytest.mark.slow  # whole rollouts through the command line
 
 
 def accepting(world: MemoryWorld) -> set[str]:
