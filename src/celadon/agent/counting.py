@@ -9,6 +9,7 @@ container's own health checks in it, and a venv slot is unknown.
 
 from __future__ import annotations
 
+import select
 from typing import NamedTuple
 
 from celadon.agent import sockdiag
@@ -74,6 +75,10 @@ class Watch:
             return Count(tally.open, self._opened_with(tally.alive))
         except OSError:
             return UNKNOWN
+
+    def await_news(self, seconds: float) -> None:
+        if self._ends is not None:
+            select.select([self._ends], [], [], seconds)
 
     def _hear(self) -> None:
         if self._ends is None:
@@ -168,6 +173,12 @@ class Counter:
         except OSError:
             pass  # cannot be seen: said below
         return UNKNOWN
+
+    def await_news(self, slot_key: str, seconds: float) -> None:
+        """Until the kernel tells of an end, at most so long: it does so a moment after the socket has gone."""
+        watch = self._watches.get(slot_key)
+        if watch is not None:
+            watch.await_news(seconds)
 
     def forget(self, slot_key: str) -> None:
         self._vacant.pop(slot_key, None)

@@ -12,6 +12,7 @@ from typing import Any
 from celadon.agent import bind, counting, fence, first_boot, paths, probe, runtimes, settings, supervisor
 
 AT_ONCE = 8  # slots asked at the same time
+NEWS_WITHIN = 0.05  # seconds; the kernel takes a few thousandths, more where the processor is busy
 
 _counter = counting.Counter()
 _counting = threading.Lock()  # looks may overlap
@@ -48,7 +49,7 @@ def observe(app: str, question: dict[str, Any], how: dict[str, Any], present: di
             probed = None
     opened: tuple[int | None, int | None] = (None, None)
     if question["count"]:
-        opened = _count(app, slot, name, seen)
+        opened = _count(app, slot, name, seen, probed=bool(question["probe"]))
     return {
         "key": f"{slot['host']}:{slot['port']}",
         "replica": seen["replica"],
@@ -96,11 +97,16 @@ def _same(before: Any, seen: dict[str, Any], release: str | None, *, passed: boo
     return (before and before["id"]) == (after and after["id"]) or not passed
 
 
-def _count(app: str, slot: dict[str, Any], name: str, seen: dict[str, Any]) -> tuple[int | None, int | None]:
+def _count(
+    app: str, slot: dict[str, Any], name: str, seen: dict[str, Any], *, probed: bool
+) -> tuple[int | None, int | None]:
+    """After a probe its own end is awaited: told later, it would look like a connection of somebody else."""
     address, port = bind.resolve(slot["address"]), paths.port_number(slot["port"])
     key = f"{app}/{slot['host']}:{port}"
     replica = seen["replica"]
     inner = settings.release(app, replica["release"]).get("container_port") if replica else None
     with _counting:
         _counter.watch(key, address, port, seen["pid"], name, seen.get("container_port") or inner or None)
+        if probed:
+            _counter.await_news(key, NEWS_WITHIN)
         return _counter.count(key)
