@@ -17,29 +17,32 @@ NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_DUMP = 0x001, 0x300
-TIMER_TIME_WAIT = 3
+TIMER_TIME_WAIT = 3  # what is left of a connection that is over, whatever state it tells
 SECONDS = 5.0  # the kernel answers at once, or never
 
 HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, sender
 REQUEST = struct.Struct("=BBBxI2s2s44x")  # inet_diag_req_v2; ports in network order, no address and no cookie
-# inet_diag_msg: family, state, timer, retransmits, local port, remote port, local address, (remote, interface,
+# inet_diag_msg: family, state, (timer, retransmits), local port, remote port, local address, (remote, interface,
 # cookie), (expires, queues, user), inode
-MESSAGE = struct.Struct("=BBBxHH16s16x12x16xI")
+MESSAGE = struct.Struct("=BBxxHH16s16x12x16xI")
+TIMER_AT = HEADER.size + 2
 
 
 class Socket(NamedTuple):
-    """`address`: 4 or 16 bytes, the local one. `waiting`: only its TIME_WAIT record is left."""
+    """`address`: 4 or 16 bytes, the local one."""
 
     address: bytes
     port: int
     remote_port: int
     state: int
-    waiting: bool
     inode: int
 
 
 def sockets(states: int, port: int = 0) -> list[Socket]:
-    """IPv4 and IPv6. `states`: a mask of `1 << state`; `port` 0: all. Raises OSError where there is no answer."""
+    """IPv4 and IPv6, but no TIME_WAIT records. `states`: a mask of `1 << state`; `port` 0: all.
+
+    Raises OSError where there is no answer.
+    """
     return [one for family in (socket.AF_INET, socket.AF_INET6) for one in ask(family, states, port)]
 
 
@@ -66,18 +69,17 @@ def _dump(netlink: socket.socket, family: int, states: int, port: int) -> Iterat
             if kind == NLMSG_ERROR or length < HEADER.size:
                 code = -struct.unpack_from("=i", answer, at + HEADER.size)[0] if kind == NLMSG_ERROR else errno.EBADMSG
                 raise OSError(code, os.strerror(code))
-            if kind == SOCK_DIAG_BY_FAMILY:
+            if kind == SOCK_DIAG_BY_FAMILY and answer[at + TIMER_AT] != TIMER_TIME_WAIT:
                 yield _socket(answer, at + HEADER.size)
             at += (length + 3) & ~3
 
 
 def _socket(answer: bytes, at: int) -> Socket:
-    family, state, timer, port, remote_port, address, inode = MESSAGE.unpack_from(answer, at)
+    family, state, port, remote_port, address, inode = MESSAGE.unpack_from(answer, at)
     return Socket(
         address[:4] if family == socket.AF_INET else address,
         socket.ntohs(port),
         socket.ntohs(remote_port),
         state,
-        timer == TIMER_TIME_WAIT,
         inode,
     )

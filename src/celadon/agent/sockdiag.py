@@ -83,7 +83,7 @@ def rows(port: int, pid: int | None = None, states: Iterable[int] = EVERY) -> li
     wanted = frozenset(states)
     if pid is None:
         try:
-            return [_row(one) for one in inetdump.sockets(sum(1 << each for each in wanted), port) if not one.waiting]
+            return [_row(one) for one in inetdump.sockets(sum(1 << each for each in wanted), port)]
         except OSError:
             pass  # a kernel without inet_diag: its tables say the same
     folder = Path("/proc/net" if pid is None else f"/proc/{pid}/net")

@@ -7,12 +7,14 @@ follows. Opening a rollout looks at everything first and changes nothing before 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Literal
 
 import msgspec
 
 from celadon import __version__
 from celadon.core import restore
 from celadon.core.action import Finish, Halt
+from celadon.core.again import adopts, goes_on
 from celadon.core.errors import CeladonError, Refused, Unavailable
 from celadon.core.home import Adopted
 from celadon.core.intent import Intent, Requests, Rollout
@@ -92,16 +94,7 @@ class App:
                 await self._finish_baked(lease, intent)
             if self._stopping:
                 raise Unavailable("stopped before the rollout was opened", hint="run it again")
-            scout = await self.scout()
-            opening = open_rollout(self.wanted, release, options, scout)
-            self._check_plan(opening, options, scout)
-            if opening.rollout.stable is not None and opening.rollout.stable.id == release.id:
-                return self._already_live(opening)
-            if confirm is not None and not await confirm(forecast(opening, scout)):
-                raise Declined("not confirmed")
-            rollout = await self._with_nodes(opening, self.wanted, release, options)
-            requests = Requests(until_commit=options.until_commit)
-            return await self._drive(lease, await self._open(lease, rollout, requests))
+            return await self._roll_out(lease, self.wanted, release, options, confirm)
 
     async def resume(self, each: Each | None = None) -> Ending:
         """Unpause and drive what is open, from wherever this runs. `each`: told of another driver's events."""
@@ -213,15 +206,8 @@ class App:
 
     async def _roll_to(self, release: Release) -> Ending:
         async with self._held() as lease:
-            scout = await self.scout()
             plain = msgspec.structs.replace(self.wanted, tests=())  # going back passes no gate
-            gateless = Options(gates=False)
-            opening = open_rollout(plain, release, gateless, scout)
-            if opening.rollout.stable is not None and opening.rollout.stable.id == release.id:
-                return self._already_live(opening)
-            rollout = await self._with_nodes(opening, plain, release, gateless)
-            rollout = msgspec.structs.replace(rollout, kind="rollback")
-            return await self._drive(lease, await self._open(lease, rollout, Requests()))
+            return await self._roll_out(lease, plain, release, Options(gates=False), kind="rollback")
 
     # -- looking -------------------------------------------------------------------------------
 
@@ -440,6 +426,28 @@ class App:
         number = intent.rollout.number
         return (await self.journal(number)).journal if number in await self.world.store.rollouts() else EMPTY
 
+    async def _roll_out(
+        self,
+        lease: Lease,
+        wanted: Wanted,
+        release: Release,
+        options: Options,
+        confirm: Confirm | None = None,
+        *,
+        kind: Literal["deploy", "rollback"] = "deploy",
+    ) -> Ending:
+        """Open a rollout of its own and drive it, unless its release is live already."""
+        scout = await self.scout()
+        opening = open_rollout(wanted, release, options, scout)
+        self._check_plan(opening, options, scout)
+        if opening.rollout.stable is not None and opening.rollout.stable.id == release.id:
+            return self._already_live(opening)
+        if confirm is not None and not await confirm(forecast(opening, scout)):
+            raise Declined("not confirmed")
+        rollout = msgspec.structs.replace(await self._with_nodes(opening, wanted, release, options), kind=kind)
+        requests = Requests(until_commit=options.until_commit)
+        return await self._drive(lease, await self._open(lease, rollout, requests))
+
     def _check_plan(self, opening: Opening, options: Options, scout: Scout) -> None:
         now = plan_id(opening, scout.balancer)
         if options.plan_id and options.plan_id != now:
@@ -481,20 +489,6 @@ class App:
 def decode_adopted(raw: bytes | None) -> Adopted | None:
     found: Adopted | None = kept(raw, Adopted, "memory of the time before it")
     return found
-
-
-def adopts(intent: Intent, release: Release, wanted: Wanted) -> bool:
-    """The same reference and settings mean the same rollout: running deploy again goes on with it."""
-    same = intent.rollout.candidate.version == release.version and intent.rollout.kind == "deploy"
-    return same and intent.rollout.settings_hash == wanted.settings_hash
-
-
-def goes_on(intent: Intent, release_id: ReleaseId | None) -> bool:
-    """Whether `rollback` asked for now is the open rollback asked for again. `abort` is what turns it round."""
-    rollout = intent.rollout
-    if intent.finished or rollout.kind != "rollback" or intent.requests.go_back:
-        return False
-    return release_id is None or release_id in {rollout.candidate.id, rollout.candidate.version}
 
 
 def _versions(rollout: Rollout) -> str:

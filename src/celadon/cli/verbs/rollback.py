@@ -4,7 +4,8 @@ from celadon.cli.app import Need
 from celadon.cli.call import Call
 from celadon.cli.driving import drive
 from celadon.cli.output import Result
-from celadon.drive.app import Each, Ending, goes_on
+from celadon.core.again import goes_on
+from celadon.drive.app import Each, Ending
 
 
 async def run(call: Call) -> Result:
