@@ -2,42 +2,25 @@
 
 import asyncio
 import os
-import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
+from tests.rig import pythons
 
 from celadon.adapters import agent_bundle
 from celadon.adapters.agent_link import AgentLink, Heartbeat
 
-VERSIONS = ("current", "3.9", "3.13")
-
-
-def interpreter(version: str) -> str | None:
-    """A Python of that version: on PATH, or among pyenv's."""
-    if version == "current":
-        return sys.executable
-    versions = Path.home() / ".pyenv/versions"
-    found = [shutil.which(f"python{version}"), *map(str, versions.glob(f"{version}.*/bin/python{version}"))]
-    return next((path for path in found if path and runs(path)), None)
-
-
-def runs(path: str) -> bool:
-    return subprocess.run([path, "-c", "pass"], check=False, capture_output=True, timeout=20).returncode == 0
+VERSIONS = ("current", pythons.OLDEST, pythons.NEWEST)
 
 
 @pytest.fixture(params=VERSIONS)
 def python(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A folder with nothing but `python3` in it."""
-    path = interpreter(request.param)
-    if path is None:
-        pytest.skip(f"no Python {request.param} on this machine: the agent was not tried on it")
+    path = pythons.required(request.param)
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "python3").symlink_to(Path(path).resolve())

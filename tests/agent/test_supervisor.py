@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.rig import pythons
 
 from celadon.agent import initsystem, supervisor
-
-from .conftest import interpreter
 
 pytestmark = pytest.mark.slow  # supervisors and replicas as processes
 
@@ -78,12 +77,9 @@ class Supervised:
             supervisor.kill_group(pid)
 
 
-@pytest.fixture(params=["current", "3.9", "3.13"])
+@pytest.fixture(params=["current", pythons.OLDEST, pythons.NEWEST])
 def supervised(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Supervised]:
-    python = interpreter(request.param)
-    if python is None:
-        pytest.skip(f"no Python {request.param} on this machine: the supervisor was not tried on it")
-    made = Supervised(tmp_path / "replica", python)
+    made = Supervised(tmp_path / "replica", pythons.required(request.param))
     yield made
     made.close()
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Self
 
 import msgspec
-import pytest
 from tests.rig.require import require
 
 from celadon.lab.lab import LabFacts
@@ -74,9 +73,8 @@ def terraform_tools(shared: Path) -> Tools:
 def tofu_tools(tools: Tools) -> Tools:
     """The same with OpenTofu in Terraform's place. No registry that tests reach has the program, so it is optional."""
     found = shutil.which("tofu")
-    if found is None:
-        pytest.skip("no `tofu` on PATH; go install github.com/opentofu/opentofu/cmd/tofu@v1.6.3 makes one in minutes")
-    return msgspec.structs.replace(tools, terraform=found)
+    require(found, "tofu (go install github.com/opentofu/opentofu/cmd/tofu@v1.6.3 makes one in minutes)")
+    return msgspec.structs.replace(tools, terraform=str(found))
 
 
 def _library(shared: Path) -> str:

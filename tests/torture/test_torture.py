@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from tests.rig.require import require
 from tests.torture import table
 from tests.torture.case import Outcome, share
 from tests.torture.catalogue import BENCHES, catalogue
@@ -29,8 +30,7 @@ def test_what_happened_did_no_harm(number: int, tmp_path: Path) -> None:
         return played
 
     skipped = [outcome.note for outcome in asyncio.run(play()) if outcome.skipped]
-    if skipped:
-        pytest.skip(f"the others were played: {skipped}")
+    require(not skipped, f"what these cases need; the others were played: {skipped}")
 
 
 def test_every_case_has_a_name_of_its_own_and_shares_leave_none_out() -> None:

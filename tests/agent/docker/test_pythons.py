@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.agent.docker.remote import PROGRAM, Remote
 from tests.agent.slots import own_slot, until
+from tests.rig import pythons
 from tests.rig.docker_world import World
 from tests.rig.require import require, require_programs
 
@@ -17,19 +18,9 @@ import celadon
 pytestmark = pytest.mark.slow  # a real Docker Engine
 
 
-def interpreter(version: str) -> str | None:
-    """On PATH (and really there: pyenv's stand-ins are not), or among pyenv's."""
-    found = [path for path in (shutil.which(f"python{version}"),) if path and ".pyenv/shims" not in path]
-    found += map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}"))
-    return next(iter(found), None)
-
-
-@pytest.fixture(params=["3.9", "3.13"])
+@pytest.fixture(params=[pythons.OLDEST, pythons.NEWEST])
 def newest_and_oldest(request: pytest.FixtureRequest) -> str:
-    path = interpreter(request.param)
-    if path is None:
-        pytest.skip(f"no Python {request.param} on this machine: the docker runtime was not tried on it")
-    return path
+    return pythons.required(request.param)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import getpass
 import hashlib
 import io
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,11 +15,12 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Protocol
 
 import asyncssh
 import msgspec
 import pytest
+from tests.rig.require import program as find
+from tests.rig.require import require_programs
 
 from celadon.adapters.host import SshHosts
 from celadon.adapters.known_hosts import key_line
@@ -162,28 +162,6 @@ class Bench:
                 await asyncio.sleep(0.05)
 
 
-class Part(Protocol):
-    """A program that a test cannot do without."""
-
-    def __call__(self, program: str, package: str) -> str: ...
-
-
-@pytest.fixture(scope="session")
-def required_program() -> Part:
-    """Its path; without it the test is skipped, which CI (CELADON_REQUIRE_ALL=1) turns into a failure."""
-
-    def find(program: str, package: str) -> str:
-        path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-        if path is None:
-            reason = f"{program} is not installed (Debian: {package})"
-            if os.environ.get("CELADON_REQUIRE_ALL") == "1":
-                pytest.fail(reason)
-            pytest.skip(reason)
-        return path
-
-    return find
-
-
 class Sshd(msgspec.Struct):
     """A real OpenSSH server of our own, with keys of our own."""
 
@@ -233,8 +211,9 @@ SetEnv HOME={folder}/home PATH={tools}:/usr/local/bin:/usr/bin:/bin {index}
 
 
 @pytest.fixture(scope="session")
-def sshd(required_program: Part, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    program = required_program("sshd", "openssh-server")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    require_programs("sshd", package="openssh-server")
+    program = str(find("sshd"))
     folder = tmp_path_factory.mktemp("sshd")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd of root refuses to start without it
