@@ -44,8 +44,8 @@ scoreboard *ARGS:
     .venv/bin/python -m benchmarks.scoreboard.run {{ARGS}}
 
 # the smallest world, every interleaving: a quarter of a minute
-small-model:
-    .venv/bin/python -m tests.simulation.small_model
+small-model *WISHES:
+    .venv/bin/python -m tests.simulation.small_model {{WISHES}}
 
 # the generated pages of docs/ (a test fails when they are stale)
 docs:

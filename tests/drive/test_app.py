@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.drive.apps import TIMING, Shop, lease_is_free, release, result, spawn, stored, story
-from tests.simulation.world import Behaviour
+from tests.simulation.machines import Behaviour
 
 from celadon.core.action import Finish, Halt
 from celadon.core.errors import LeaseLost, Refused

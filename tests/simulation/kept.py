@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.simulation.promises import PROMISES
+from tests.simulation.sentences import PROMISES
 from tests.simulation.settings import Setting
 from tests.simulation.story import tell
 

@@ -22,6 +22,7 @@ from celadon.core import decide as deciding
 from celadon.core.action import Decision
 from celadon.core.scene import Scene
 from tests.simulation import kept, small_model
+from tests.simulation.search import Broken
 from tests.simulation.settings import draw
 from tests.simulation.story import tell
 
@@ -96,7 +97,7 @@ def _failed(test: str) -> str:
 def _broken_small(wish: str) -> str:
     try:
         return "deadlines" if small_model.explore(wish, crashes=0).stuck else ""
-    except small_model.Broken as error:
+    except Broken as error:
         return str(error).partition(":")[0]
 
 

@@ -27,8 +27,9 @@ from celadon.core.observed import (
 from celadon.core.release import Release, ReleaseId, Seconds, Slot
 from celadon.core.secret import Secret
 from celadon.ports import CommandResult, Placement, WarmUp, World, Writ
+from tests.simulation.machines import Host, Node
 from tests.simulation.virtual import turn
-from tests.simulation.world import Host, Node, SimWorld
+from tests.simulation.world import SimWorld
 
 SECRET = "hunter2-never-to-be-seen"
 

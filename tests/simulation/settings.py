@@ -7,8 +7,9 @@ import msgspec
 from msgspec.structs import replace
 
 from celadon.core.release import Colour
+from tests.simulation.machines import Behaviour
 from tests.simulation.ports import Faults
-from tests.simulation.world import LENGTHS, LONG, SHORT, Behaviour
+from tests.simulation.world import LENGTHS, LONG, SHORT
 
 Event = Literal[
     "host",

@@ -5,13 +5,12 @@ what the balancer makes of it when, of the crash and of the operator are seen. T
 the real ones; the loop around them is the plainest there is: look when told to, act side by side, wait one tick.
 Instants matter by their age only, and ages beyond every deadline are alike: so the states are finite.
 
-python -m tests.simulation.small_model
+python -m tests.simulation.small_model [nothing|go_back|pause …]
 """
 
 import math
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -64,6 +63,7 @@ from celadon.core.scene import Observed
 from celadon.core.strategy import blue_green
 from celadon.drive.memory import Memory
 from celadon.drive.perform import asked_before
+from tests.simulation.search import Broken, Explored, search
 
 OLD = Release(app="shop", version="v1", artifact="old", runtime="docker")
 NEW = Release(app="shop", version="v2", artifact="new", runtime="docker")
@@ -89,13 +89,10 @@ TIMING = Timing(
 MOMENT = 0.0625  # a look takes a moment: what was read after it was asked for is younger
 OLDEST = 12.0  # ages from here on are alike: older than everything that is waited for
 WISHES = {"nothing": {}, "go_back": {"go_back": "ada"}, "pause": {"paused": True}}
+QUICK = ("nothing", "go_back")  # a pause beside a crash takes more than twenty minutes
 
 
 NOTHING_ASKED = Requests()
-
-
-class Broken(AssertionError):
-    """A promise that does not hold in some state, with the steps that lead there."""
 
 
 @dataclass(frozen=True)
@@ -440,63 +437,20 @@ def key(state: State) -> bytes:
     return msgspec.msgpack.encode(parts, enc_hook=sorted)
 
 
-@dataclass
-class Explored:
-    states: int
-    transitions: int
-    ends: dict[str, int]
-    stuck: int  # states from which no end can be reached
-
-
 def explore(wish: str, *, crashes: int = 1) -> Explored:
-    """Breadth first, so that what is found broken is found by the shortest way."""
-    first = replace(beginning(), crashes=crashes)
-    number = {key(first): 0}
-    before: list[list[int]] = [[]]
-    how: list[tuple[int, str]] = [(-1, "")]
-    ends: dict[int, str] = {}
-    ahead = deque([(0, first)])
-    transitions = 0
-    while ahead:
-        here, state = ahead.popleft()
-        try:
-            check(state)
-            for what, then in steps(state, wish):
-                transitions += 1
-                its_key = key(then)
-                there = number.get(its_key)
-                if there is None:
-                    there = number[its_key] = len(before)
-                    before.append([])
-                    how.append((here, what))
-                    ahead.append((there, then))
-                before[there].append(here)
-        except Broken as error:
-            raise Broken(f"{error}\n" + "\n".join(_way(how, here))) from None
-        if state.journal.finished is not None:
-            ends[here] = state.journal.finished.result
-    reaches = set(ends)
-    todo = list(ends)
-    while todo:
-        for earlier in before[todo.pop()]:
-            if earlier not in reaches:
-                reaches.add(earlier)
-                todo.append(earlier)
-    results = {result: sum(its == result for its in ends.values()) for result in sorted(set(ends.values()))}
-    return Explored(len(before), transitions, results, len(before) - len(reaches))
-
-
-def _way(how: list[tuple[int, str]], here: int) -> list[str]:
-    way = []
-    while here > 0:
-        here, what = how[here]
-        way.append(what)
-    return way[::-1]
+    """All interleavings with what this wish asks for. Raises Broken with the shortest way to a broken promise."""
+    return search(
+        replace(beginning(), crashes=crashes),
+        steps=lambda state: steps(state, wish),
+        check=check,
+        key=key,
+        end=lambda state: state.journal.finished.result if state.journal.finished is not None else None,
+    )
 
 
 def main() -> int:
     stuck = 0
-    for wish in WISHES:
+    for wish in sys.argv[1:] or QUICK:
         began = time.process_time()
         found = explore(wish)
         stuck += found.stuck

@@ -10,50 +10,31 @@ from msgspec.structs import replace
 
 from celadon.core.action import Finish, Halt
 from celadon.core.errors import CeladonError
-from celadon.core.intent import Health, Hook, HookMoment, Intent, Requests, Rollout, Timing, Verify
-from celadon.core.observed import Mode, Probe
-from celadon.core.release import Colour, Release
+from celadon.core.intent import Intent, Requests
+from celadon.core.observed import Mode
+from celadon.core.release import Colour
 from celadon.core.scene import Observed
-from celadon.core.strategy import blue_green
 from celadon.core.wanted import Options, Wanted
 from celadon.drive.app import App
 from celadon.drive.driver import Driver, decode_intent
 from celadon.drive.lease import Lease
+from tests.simulation import rollouts
 from tests.simulation.coverage import Coverage
 from tests.simulation.ports import Faults, Guard, Ports
 from tests.simulation.promises import Promises
+from tests.simulation.rollouts import HEALTH, LEFT, MOMENTS, NEW, OLD, OTHER, TIMING, VERIFY
 from tests.simulation.settings import Beginning, Happening, Setting, draw
 from tests.simulation.virtual import run
 from tests.simulation.world import RATE, SimWorld
 
 __all__ = ["Outcome", "Setting", "draw", "tell"]
 
-TIMING = Timing(
-    settle=10.0,
-    bake=30.0,
-    drain=25.0,
-    quiet=2.0,
-    interval=2.0,
-    start_within=60.0,
-    up_within=60.0,
-    deadline=900.0,
-    lease=30.0,
-    verify_within=60.0,
-    fresh=8.0,
-)
-
-SECRETS = (("DATABASE_URL", "fingerprint"),)
-OLD = Release(app="shop", version="v1", artifact="r/shop@sha256:old", runtime="docker")
-NEW = Release(app="shop", version="v2", artifact="r/shop@sha256:new", runtime="docker", secrets=SECRETS)
-LEFT = Release(app="shop", version="v0", artifact="r/shop@sha256:left", runtime="docker")
-OTHER = Release(app="shop", version="v3", artifact="r/shop@sha256:other", runtime="docker")
 ANCIENT = "ancient"  # the settings of a release that no rollback needs
 CALM_AT = 1000.0  # seconds into a story at which faults stop
 PATIENCE = CALM_AT + 4.0 * TIMING.deadline  # once faults stop: going on, going back, and being stuck twice
 HALTS = 1  # times that the same command is run again after a driver said that it is stuck
 REFUSALS = 8  # and after opening was refused
 TRY_AGAIN = 10.0  # seconds after which a person does who was told that no rollout is open
-MOMENTS: tuple[HookMoment, ...] = ("before_prepare", "before_shift", "after_commit", "after_finish", "after_rollback")
 
 
 @dataclass
@@ -122,11 +103,11 @@ class _Story:
             self.coverage.recent = world.recent
         began = world.now
         self._furnish()
-        rollout = _rollout(world, setting)
+        rollout = rollouts.rollout(world, setting)
         if not setting.commands:
             world.intent = msgspec.json.encode(Intent(rollout=rollout))
         elif not setting.first and not setting.unmanaged:
-            world.intent, world.journals[1] = _earlier(rollout)
+            world.intent, world.journals[1] = rollouts.earlier(rollout)
             rollout = msgspec.structs.replace(rollout, number=2)
         self.promises = Promises(world, rollout)
         self.promises.held = setting.hold
@@ -463,8 +444,8 @@ class _Story:
             timing=TIMING,
             health=HEALTH,
             verify=VERIFY,
-            tests=_tests(self.setting),
-            hooks=_hooks(self.setting),
+            tests=rollouts.tests(self.setting),
+            hooks=rollouts.hooks(self.setting),
             bake_net="reject" if self.setting.no_net else "backup",
             settings_hash="other" if other else "same",
             test_port=self.world.test_port,
@@ -473,59 +454,3 @@ class _Story:
     def _say(self, text: str) -> None:
         if self.trace and (not self.lines or not self.lines[-1].endswith(text)):
             self.lines.append(f"{self.world.now:8.1f} {text}")
-
-
-HEALTH = Health(probe=Probe("/", "shop"))
-VERIFY = Verify(url="http://127.0.0.1", passes=1)
-
-
-def _tests(setting: Setting) -> tuple[Hook, ...]:
-    return (Hook(name="smoke", command=("smoke",)),) if setting.tests else ()
-
-
-def _hooks(setting: Setting) -> tuple[Hook, ...]:
-    if not setting.hooks:
-        return ()
-    return tuple(Hook(name=name, command=(name,), safe_to_repeat=setting.seed % 2 == 0) for name in MOMENTS)
-
-
-def _rollout(world: SimWorld, setting: Setting) -> Rollout:
-    stable = {slot.node_address for slot in world.slots[Colour.BLUE]}
-    users = [node for node in world.nodes.values() if node.port in world.ports]
-    baseline = {n.id: 100 for n in users if n.address in stable and not setting.first}
-    tests = _tests(setting)
-    return Rollout(
-        number=1,
-        app="shop",
-        kind="deploy",
-        candidate=NEW,
-        # A first deploy of the command takes blue; the tellers of stories keep to green.
-        candidate_colour=Colour.GREEN,
-        stable=None if setting.first or setting.unmanaged else OLD,
-        stable_colour=None if setting.first else Colour.BLUE,
-        slots=world.slots,
-        ports=world.ports,
-        balancer="balancer",
-        steps=blue_green(tuple(test.name for test in tests), hold=setting.hold),
-        timing=TIMING,
-        health=HEALTH,
-        verify=VERIFY,
-        tests=tests,
-        hooks=_hooks(setting),
-        bake_net="reject" if setting.no_net else "backup",
-        floor=dict.fromkeys(world.ports, setting.colours),
-        baseline=baseline,
-        new_ports=world.ports[-1:] if setting.new_port else (),
-        test_port=world.test_port,
-    )
-
-
-def _earlier(rollout: Rollout) -> tuple[bytes, list[bytes]]:
-    """How OLD came to serve: a first deploy that is done."""
-    before = msgspec.structs.replace(
-        rollout, candidate=OLD, candidate_colour=Colour.BLUE, stable=None, stable_colour=None
-    )
-    opened = {"type": "Opened", "at": 1.0, "rollout": msgspec.Raw(msgspec.json.encode(before))}
-    finished = {"type": "Finished", "at": 2.0, "result": "done", "reason": "the candidate serves"}
-    events = [msgspec.json.encode(event) for event in (opened, finished)]
-    return msgspec.json.encode(Intent(rollout=before, finished="done")), events

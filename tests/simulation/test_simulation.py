@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from tests.simulation import kept
 from tests.simulation.coverage import Coverage
 from tests.simulation.mutant_list import MUTANTS
-from tests.simulation.promises import PROMISES
+from tests.simulation.sentences import PROMISES
 from tests.simulation.settings import Happening, draw
 from tests.simulation.story import tell
 

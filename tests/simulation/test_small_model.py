@@ -3,7 +3,8 @@
 import pytest
 
 from tests.simulation.mutant_list import MUTANTS
-from tests.simulation.small_model import Broken, explore
+from tests.simulation.search import Broken
+from tests.simulation.small_model import explore
 
 
 @pytest.mark.parametrize(("wish", "crashes"), [("nothing", 1), ("go_back", 0)])
