@@ -3,6 +3,7 @@
 `v1` is live before it begins, and the bake is as long as a test may take: whoever starts this ends it.
 """
 
+import asyncio
 import os
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import msgspec
 
 from celadon.cli.call import answer
 from celadon.cli.output import Output
+from celadon.drive.lease import decode
 from tests.cli.worlds import TIMING, MemoryWorld
 
 
@@ -23,8 +25,9 @@ def main() -> int:
     output = Output.of_process(os.environ)
     code = answer(words, output, environ=os.environ, cwd=Path(root), stdin=sys.stdin, connect=world.connect)
     # What is left in the world, for the test: it ends with this process.
-    lease = msgspec.json.decode(world.run("status", "--json").out)["lease"]
-    sys.stderr.write(f"lease holder: {lease['holder']!r}\n")
+    lease = decode(asyncio.run(world.store.read_lease()))
+    assert lease is not None
+    sys.stderr.write(f"lease holder: {lease.holder!r}\n")
     return code
 
 

@@ -21,13 +21,20 @@ pytestmark = pytest.mark.slow  # each a command as a process, and a rollout in i
 
 DEADLINE = 60.0  # seconds: generous, the machine is shared
 TOP = Path(__file__).parents[2]
+DRIVER = ("-m", "tests.cli.driver")
+INTERRUPTED_LATE = (
+    "-c",
+    "import os, signal; from tests.cli import driver; driver.main(); os.kill(os.getpid(), signal.SIGINT); print(1)",
+)
 
 
 @contextmanager
-def celadon(root: Path, *words: str, stdin: int, stdout: int, stderr: int) -> Iterator[subprocess.Popen[bytes]]:
+def celadon(
+    root: Path, *words: str, stdin: int, stdout: int, stderr: int, program: tuple[str, ...] = DRIVER
+) -> Iterator[subprocess.Popen[bytes]]:
     environ = {**os.environ, "TERM": "xterm-256color"}
     environ.pop("NO_COLOR", None)
-    command = [sys.executable, "-m", "tests.cli.driver", str(root), *words]
+    command = [sys.executable, *program, str(root), *words]
     with subprocess.Popen(command, cwd=TOP, env=environ, stdin=stdin, stdout=stdout, stderr=stderr) as process:
         try:
             yield process
@@ -122,3 +129,19 @@ def test_ctrl_c_at_the_question_leaves_without_a_trace(tmp_path: Path) -> None:
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+def test_a_second_signal_after_the_last_wait_is_no_traceback(tmp_path: Path) -> None:
+    """What is obeyed already may still be on its way out when the next one comes."""
+    with celadon(
+        tmp_path, "deploy", "v2", "--yes", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        program=INTERRUPTED_LATE,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        assert process.stdout is not None
+        seen = read_until(process.stderr.fileno(), "bake: ")
+        process.send_signal(signal.SIGTERM)
+        seen = read_until(process.stderr.fileno(), "lease holder", seen)
+        assert process.wait(DEADLINE) == 4
+        assert process.stdout.read() == b""
+        assert b"Traceback" not in process.stderr.read()

@@ -181,6 +181,8 @@ async def _until_stopped(call: Call, work: Coroutine[Any, Any, Result]) -> Resul
     finally:
         for number in SIGNALS if with_signals else ():
             loop.remove_signal_handler(number)
+            if seen:  # it is on its way out: the next one leaves at once also where no loop is left to hear it
+                signal.signal(number, lambda *_: _leave(call.output))
 
 
 def _stopped(call: Call) -> Result:
