@@ -5,7 +5,7 @@ tick, at every effect as it reaches the world, and when the rollout says that it
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -115,7 +115,7 @@ class Promises(Guard):
             return
         self._serving_floor()
         blue = world.slots[Colour.BLUE]
-        self._stable_could_serve = all(world.ready[slot.node_address] and self._is_listed(slot) for slot in blue)
+        self._stable_could_serve = all(world.ready[slot.node_address] and self.world.is_listed(slot) for slot in blue)
         self.unused -= {port for port in world.ports if world.taking[port]}
         ports = [port for port in world.ports if port not in self.unused]
         self._harmed = [port for port in ports if all(map(self._is_bad, world.taking[port]))]
@@ -426,9 +426,9 @@ class Promises(Guard):
             self.broke("missing_data", f"{world.cut} requests cut before the drain deadline")
         if len(self.deciders) == 1 and world.calls_away > len(world.nodes) * (AWAY + world.outages / 2):
             self.broke("few_calls", f"{world.calls_away} calls in {world.outages:.0f} s in which the API was away")
-        if any(SECRET.encode() in raw for raw in self._written()):
+        if any(SECRET.encode() in raw for raw in self.world.written()):
             self.broke("secrets")
-        if result == "halted" and self._stable_is_dead():
+        if result == "halted" and self.world.is_gone(Colour.BLUE):
             return  # neither colour can serve: a person must act, and was told so
         if result == "homeless" or (result == "refused" and not self.events):
             return  # nothing more can be decided, or nothing was opened
@@ -462,24 +462,12 @@ class Promises(Guard):
         if world.lists > LISTS:
             self.broke("few_calls", f"{world.lists} reads of the whole balancer")
 
-    def _written(self) -> Iterator[bytes]:
-        yield from (raw for journal in self.world.journals.values() for raw in journal)
-        yield from (raw for raw in (self.world.intent, self.world.lease) if raw is not None)
-
     def _could_go_back(self) -> bool:
         asked = self.asked_back_at
         retiring = self.retiring_at if self.retiring_at is not None else self.finished_at
         return (
             not self.frozen and asked is not None and (retiring is None or asked + HEARD < retiring) and not self.first
         )
-
-    def _stable_is_dead(self) -> bool:
-        """Or somebody deleted its nodes: nothing can bring it back."""
-        return not any(self.world.is_ready(slot) and self._is_listed(slot) for slot in self.world.slots[Colour.BLUE])
-
-    def _is_listed(self, slot: Slot) -> bool:
-        ports = {node.port for node in self.world.nodes.values() if node.address == slot.node_address}
-        return ports >= set(self.world.ports)
 
     def _right_colour_serves(self, result: str) -> None:
         """Looked at when the journal says that it is over: what comes later is another story."""

@@ -7,7 +7,7 @@ never be seen here. One seed is one world.
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from heapq import heappush
 
 from celadon.core.observed import Mode
@@ -459,6 +459,18 @@ class SimWorld:
         for replica in host.replicas.values():
             self._restart(replica)
         self.touched()
+
+    def written(self) -> Iterator[bytes]:
+        """All that its home keeps."""
+        yield from (raw for journal in self.journals.values() for raw in journal)
+        yield from (raw for raw in (self.intent, self.lease) if raw is not None)
+
+    def is_gone(self, colour: Colour) -> bool:
+        """No replica is ready, or somebody deleted its nodes: nothing can bring it back."""
+        return not any(self.is_ready(slot) and self.is_listed(slot) for slot in self.slots[colour])
+
+    def is_listed(self, slot: Slot) -> bool:
+        return {node.port for node in self.nodes.values() if node.address == slot.node_address} >= set(self.ports)
 
     def broke(self, promise: str, what: str = "") -> None:
         self.broken.append(f"{self.now:.1f} {promise}: {what}")
