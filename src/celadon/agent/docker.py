@@ -23,6 +23,7 @@ Json = dict[str, Any]
 
 CONTAINER_PORT = "celadon.container_port"  # kept on the container: what to count, with no release file needed
 LOG_LIMITS = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
+KILLED = 128 + 9  # the exit code of a process that SIGKILL ended
 STOP_MARGIN = 60.0  # seconds for the Engine to kill, unmount and answer after the grace
 
 
@@ -368,6 +369,8 @@ def _note(container: Json) -> str:
     state = container["State"]
     if state.get("OOMKilled"):
         return "killed by the kernel: out of memory"
+    if not _runs(container) and int(state["ExitCode"]) == KILLED:  # the kernel's word can be lost on a busy machine
+        return "killed (signal 9), by the kernel for want of memory or by a stop: the Engine does not know"
     return " ".join(str(state.get("Error") or "").split())[:300]
 
 

@@ -159,7 +159,9 @@ def test_who_ignores_sigterm_is_killed_after_the_grace(world: World) -> None:
     release, slot = started(world, "stubborn")
     listening(world, slot)
     world.docker.stop(world.app, release["id"], slot, 1)
-    assert world.facts(slot)["replica"]["exit_code"] == 137
+    facts = world.facts(slot)
+    assert facts["replica"]["exit_code"] == 137
+    assert facts["note"].startswith("killed (signal 9)")
     assert "SIGTERM ignored" in world.docker.tail(world.app, release["id"], slot, 20)
 
 
@@ -322,7 +324,7 @@ def test_the_log_is_readable_after_death_and_bounded_by_lines(world: World) -> N
     assert world.docker.tail(world.app, "0123456789", slot, 5) == []
 
 
-def test_out_of_memory_is_said(world: World) -> None:
+def test_a_kill_by_the_kernel_is_said_also_where_the_engine_missed_why(world: World) -> None:
     release, slot = started(world)
     listening(world, slot)
     container = world.container(release, slot)["Id"]
@@ -346,8 +348,10 @@ def test_out_of_memory_is_said(world: World) -> None:
     made = world.engine.engine.post("/containers/create", {"name": name}, recipe)["Id"]
     world.engine.engine.post(f"/containers/{made}/start")
     facts = until(lambda: world.facts(slot), lambda facts: not facts["replica"]["running"], "it is killed")
-    assert facts["note"] == "killed by the kernel: out of memory"
-    assert world.docker.tail(world.app, release["id"], slot, 5)[-1] == facts["note"]
+    # About one such death in sixty reaches the Engine without the kernel's reason, when the machine is busy.
+    assert facts["replica"]["exit_code"] == 137
+    assert facts["note"].startswith(("killed by the kernel: out of memory", "killed (signal 9), by the kernel"))
+    assert world.docker.tail(world.app, release["id"], slot, 5)[-1].startswith("killed ")
 
 
 def test_a_log_is_followed_until_nobody_wants_it(world: World) -> None:
