@@ -7,9 +7,10 @@ import msgspec
 import pytest
 from tests.drive.apps import TIMING, Shop, lease_is_free, release, result, spawn, stored, story
 from tests.simulation.machines import Behaviour
+from tests.simulation.ports import Ports
 
 from celadon.core.action import Finish, Halt
-from celadon.core.errors import LeaseLost, Refused
+from celadon.core.errors import LeaseLost, NotAllowed, Refused
 from celadon.core.home import first_fence
 from celadon.core.intent import Hook
 from celadon.core.journal import Event
@@ -145,6 +146,30 @@ def test_resume_finishes_what_was_left_at_the_commit() -> None:
         assert result(await shop.person("bob").resume()) == "done"
 
     assert story(tell).unharmed()
+
+
+@pytest.mark.parametrize("put", range(4))
+def test_a_token_that_is_revoked_is_not_the_releases_fault(put: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command ends and says so, the rollout stays open, and the same command with a new token goes on forward."""
+    real, left = Ports.set_node, iter(range(put))
+
+    async def revoked(self: Ports, *args: Any) -> None:
+        if next(left, None) is None:
+            raise NotAllowed("Linode: 401 Invalid Token")
+        await real(self, *args)
+
+    async def tell(shop: Shop) -> None:
+        await shop.deploy("v1")
+        with monkeypatch.context() as patch:
+            patch.setattr(Ports, "set_node", revoked)
+            with pytest.raises(NotAllowed):
+                await shop.deploy("v2")
+        assert not stored(shop).finished
+        assert not {"ActionFailed", "Returning"} & set(shop.kinds(2))
+        assert result(await shop.deploy("v2")) == "done"
+        assert shop.versions == {release("v2").id}
+
+    assert lease_is_free(story(tell))
 
 
 # -- two people, and Ctrl-C ----------------------------------------------------------------------------------

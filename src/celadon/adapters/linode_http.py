@@ -16,7 +16,7 @@ import msgspec
 from celadon.adapters.http import TooLarge, is_loopback, one_try, parts_of, quoted, read_bounded, why
 from celadon.adapters.linode_scopes import NEEDED, parse_scopes, scope_refusal
 from celadon.adapters.linode_wire import Errors, Page, decode_address
-from celadon.core.errors import CeladonError, NoAnswer, Refused, Unavailable
+from celadon.core.errors import CeladonError, NoAnswer, NotAllowed, Refused, Unavailable
 from celadon.core.release import Seconds
 from celadon.core.secret import Secret
 
@@ -245,15 +245,15 @@ class LinodeHttp:
             return Refused(message, hint="is LINODE_URL the Linode API? It answers 200 or an error", where=self.url)
         return Refused(message, where=self.url)
 
-    def _no_right(self, message: str, response: aiohttp.ClientResponse) -> Refused:
+    def _no_right(self, message: str, response: aiohttp.ClientResponse) -> NotAllowed:
         has = parse_scopes(response.headers.get("X-OAuth-Scopes"))
         if has is None:
             hint = "set LINODE_TOKEN to a valid token with " + " ".join(self._needed)
-            return Refused(message, hint=hint, where="LINODE_TOKEN")
+            return NotAllowed(message, hint=hint, where="LINODE_TOKEN")
         wanted = parse_scopes(response.headers.get("X-Accepted-OAuth-Scopes")) or frozenset()
         refusal = scope_refusal(has, self._needed) or scope_refusal(has, sorted(wanted))
         hint = "the token's scopes suffice: its user lacks a grant for this (Cloud Manager > Users & Grants)"
-        return refusal or Refused(message, hint=hint, where="LINODE_TOKEN")
+        return refusal or NotAllowed(message, hint=hint, where="LINODE_TOKEN")
 
 
 async def _note_sent(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:

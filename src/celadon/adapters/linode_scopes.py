@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from celadon.core.errors import Refused
+from celadon.core.errors import NotAllowed
 
 NEEDED = ("linodes:read_only", "nodebalancers:read_write")
 """The narrowest token that can deploy. Hosts named by address need no `linodes` scope."""
@@ -26,7 +26,7 @@ def allows(has: frozenset[str], need: str) -> bool:
     return bool(has & (enough if level == "read_write" else enough | {f"{resource}:read_only"}))
 
 
-def scope_refusal(has: frozenset[str], needed: Iterable[str] = NEEDED) -> Refused | None:
+def scope_refusal(has: frozenset[str], needed: Iterable[str] = NEEDED) -> NotAllowed | None:
     """The refusal for the first scope that is missing; None when the token can do all of `needed`."""
     needed = tuple(needed)
     missing = next((need for need in needed if not allows(has, need)), None)
@@ -39,4 +39,4 @@ def scope_refusal(has: frozenset[str], needed: Iterable[str] = NEEDED) -> Refuse
     else:
         message = f"LINODE_TOKEN cannot {'change' if level == 'read_write' else 'read'} {name}"
     details = (f"has:   {' '.join(sorted(has)) or 'nothing'}", f"needs: {' '.join(needed)}")
-    return Refused(message, hint=HINT, where="LINODE_TOKEN", details=details)
+    return NotAllowed(message, hint=HINT, where="LINODE_TOKEN", details=details)

@@ -2,6 +2,7 @@
 
 CeladonError
 ├── Refused          2  trying again is useless: somebody must change something
+│   ├── NotAllowed   2  the deployer's credentials do not allow it (any more); no release is to blame
 │   └── NotHome      2  this host is not the app's home any more, or the deployer's home is of an old epoch
 ├── ReleaseFailed    3  Celadon worked, the release did not: stable serves
 ├── Unavailable      4  try again
@@ -43,6 +44,12 @@ class Refused(CeladonError):
 
     exit_code = 2
     code = "refused"
+
+
+class NotAllowed(Refused):
+    """The credentials do not allow it, or no longer do: it says nothing about the release, and stays open."""
+
+    code = "not_allowed"
 
 
 class NotHome(Refused):

@@ -18,7 +18,7 @@ from celadon.core.action import (
     WarmUpSlot,
 )
 from celadon.core.attempts import failure_key
-from celadon.core.errors import CeladonError, LeaseLost, NoAnswer, NotHome, Refused, Unavailable
+from celadon.core.errors import CeladonError, LeaseLost, NoAnswer, NotAllowed, NotHome, Refused, Unavailable
 from celadon.core.intent import Rollout
 from celadon.core.journal import (
     ActionFailed,
@@ -58,10 +58,10 @@ class Performer:
         self._memory = memory
 
     async def perform(self, action: Action, because: str = "") -> None:
-        """Raises LeaseLost or NotHome when this driver may act no more; every other failure is written down."""
+        """Raises LeaseLost, NotHome or NotAllowed when this driver may act no more; else a failure is written down."""
         try:
             await self._do(action, because)
-        except (LeaseLost, NotHome):
+        except (LeaseLost, NotHome, NotAllowed):
             raise
         except (Refused, Unavailable) as error:
             await self._log.write(

@@ -12,7 +12,7 @@ from tests.adapters.servers import HANG, http, scripted, serving
 from celadon.adapters.linode import LinodeApi
 from celadon.adapters.linode_http import KEEP_ALIVE, LARGEST_BODY, CallCounts, NotFound, RateLimited
 from celadon.adapters.linode_scopes import parse_scopes, scope_refusal
-from celadon.core.errors import CeladonError, NoAnswer, Refused, Unavailable
+from celadon.core.errors import CeladonError, NoAnswer, NotAllowed, Refused, Unavailable
 from celadon.core.observed import Mode
 from celadon.core.secret import Secret
 
@@ -165,7 +165,7 @@ STATUSES: list[tuple[bytes, type[CeladonError], str]] = [
         "weight: Must be",
     ),
     (http("404 Not Found", b'{"errors":[{"reason":"Not found"}]}'), NotFound, "404 Not found"),
-    (http("403 Forbidden", b'{"errors":[{"reason":"Unauthorized"}]}', "X-OAuth-Scopes: *"), Refused, "Unauthorized"),
+    (http("403 Forbidden", b'{"errors":[{"reason":"Unauthorized"}]}', "X-OAuth-Scopes: *"), NotAllowed, "Unauthorized"),
     (http("302 Found", b"", "Location: http://127.0.0.1:1/"), Refused, "302 Found"),
     (http("503 Service Unavailable", b"", "X-Maintenance-Mode: all,"), Unavailable, "503"),
     (http("502 Bad Gateway", b"<html>"), NoAnswer, "502 Bad Gateway"),
