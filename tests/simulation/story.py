@@ -35,6 +35,7 @@ PATIENCE = CALM_AT + 4.0 * TIMING.deadline  # once faults stop: going on, going 
 HALTS = 1  # times that the same command is run again after a driver said that it is stuck
 REFUSALS = 8  # and after opening was refused
 TRY_AGAIN = 10.0  # seconds after which a person does who was told that no rollout is open
+ASKED_FOR = {"go_back", "pause", "promote"}  # of an open rollout
 
 
 @dataclass
@@ -217,6 +218,9 @@ class _Story:
         return len(colours) == 1 and all(n.mode is Mode.ACCEPT for n in on)
 
     def _befall(self, happening: Happening) -> None:
+        if happening.kind in ASKED_FOR and not self._open():
+            self.world.loop.call_later(TRY_AGAIN, self._befall, happening)  # "no rollout is open": they try again
+            return
         self._say(f"HAPPENS {happening}")
         self.world.fault(happening.kind)
         by_kind: dict[str, Callable[[Happening], None]] = {
@@ -252,16 +256,13 @@ class _Story:
         self.promises.asked_back_at = self.world.now
         self._ask(lambda requests: msgspec.structs.replace(requests, go_back="an operator", paused=False))
 
-    def _promote(self, happening: Happening) -> None:
-        if self._not_open_yet():
-            self.world.loop.call_later(TRY_AGAIN, self._promote, happening)  # "no rollout is open": they try again
-            return
+    def _promote(self, _happening: Happening) -> None:
         self.promises.held = False
         self._ask(lambda requests: msgspec.structs.replace(requests, promotions=requests.promotions + 1))
 
-    def _not_open_yet(self) -> bool:
+    def _open(self) -> bool:
         stored = decode_intent(self.world.intent)
-        return stored is None or stored.rollout.number < self.promises.number
+        return stored is not None and stored.rollout.number >= self.promises.number
 
     def _pause(self, happening: Happening) -> None:
         self._for_a_while(happening, self._paused)
