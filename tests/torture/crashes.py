@@ -115,7 +115,10 @@ def _abort(effect: int, count: int, when: str) -> Play:
         outcome.exits.append(ran.exit)
         outcome.again = 1
         if ran.exit == 2 and "no rollout is open" in ran.err:
-            return  # it was killed after its last effect: that it is over already is the truth
+            # Killed after its last effect: that it is over is the truth, and its lease is whoever's comes next.
+            following = await bench.run("deploy", bench.live, "--yes")
+            assert following.exit == 0, following.err[-3000:]
+            return
         _serves(ran, outcome, bench.live)
 
     return play

@@ -131,7 +131,8 @@ def _driver(situation: Situation) -> str:
     lease = situation.lease
     if isinstance(lease, CeladonError) or lease is None or not lease.holder:
         return "nobody drives it: celadon resume · celadon abort"
-    return f"driven by {lease.holder}, since {age(situation.as_of - lease.since_utc)} ago"
+    since = age(situation.as_of - lease.since_utc)
+    return f"driven by {lease.holder}, since {since} ago; if that process is dead: celadon resume"
 
 
 def _next(situation: Situation) -> tuple[str, ...]:
