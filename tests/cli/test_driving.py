@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import pytest
 
+from celadon.adapters.memory import MemoryHosts
 from celadon.core.errors import Refused
 from celadon.core.intent import Hook
 from celadon.ports import CommandResult
@@ -82,6 +83,20 @@ def test_a_sick_candidate_exits_3_and_tells_why(world: MemoryWorld) -> None:
     assert "v1 kept all traffic" in ran.err
     assert "celadon logs --colour green" in ran.err
     assert "Nothing was changed." not in ran.err
+
+
+def test_what_a_host_refuses_is_said_once_with_what_to_do(world: MemoryWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*_: object) -> None:
+        raise Refused("green-1: v2: the disk of Docker is full", hint="on the host: docker system df")
+
+    world.run("deploy", "v1", "--yes")
+    monkeypatch.setattr(MemoryHosts, "put_artifact", full)
+    ran = world.run("deploy", "v2", "--yes")
+    assert ran.exit == 3
+    told = ran.err[ran.err.index("rolled back: ") :].splitlines()
+    assert told[0] == "rolled back: green-1: v2: the disk of Docker is full"
+    assert [line for line in told[1:] if "disk" in line] == []
+    assert told[-1].startswith("hint: on the host: docker system df · more: celadon logs --colour green")
 
 
 def test_a_failed_test_shows_its_output(world: MemoryWorld) -> None:

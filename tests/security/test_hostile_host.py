@@ -189,7 +189,7 @@ async def test_hostile_words_in_every_answer(stage: Scene, name: str) -> None:
         {"type": "Opened", "rollout": msgspec.json.decode(msgspec.json.encode(intent.rollout))},
         {"type": "Driving", "who": short, "fence": 1},
         {"type": "Noted", "text": short, "data": {short: short}},
-        {"type": "ActionFailed", "action": short, "error": short},
+        {"type": "ActionFailed", "action": short, "error": short, "final": True, "hint": short},
         {"type": "Asked", "node": 1, "mode": "accept", "weight": 1, "address": short},
         {"type": "Returning", "reason": short, "detail": [short], "asked_by": short},
         {"type": "Finished", "result": "rolled_back", "reason": short},

@@ -142,9 +142,11 @@ def _rolled_back(ending: Ending, told: Told) -> list[str]:
     else:
         kept = "kept all traffic" if not took_traffic(ending) else "has all traffic again"
         lines.append(f"  {stable} {kept}: {many(journal.sent, 'request')}, {journal.failed:,} failed")
-    lines += [f"  {line}" for line in details(ending.events)]
+    lines += [f"  {line}" for line in details(ending.events) if line not in reason]
+    failed = [event for event in ending.events if isinstance(event, ActionFailed) and event.final and event.hint]
+    todo = failed[-1].hint if failed else "fix, push, deploy the new version"
     logs = f"celadon logs --colour {rollout.candidate_colour} --release {rollout.candidate.id} -n 200"
-    return [*lines, f"hint: fix, push, deploy the new version · more: {logs}"]
+    return [*lines, f"hint: {todo} · more: {logs}"]
 
 
 def took_traffic(ending: Ending) -> bool:

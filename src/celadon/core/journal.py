@@ -112,6 +112,7 @@ class ActionFailed(_Event, frozen=True, kw_only=True):
     action: str  # the action's own words: what failures are counted by
     error: str
     final: bool = False  # trying again is useless
+    hint: str = ""  # what somebody must do then; for people
 
 
 class ActionWorked(_Event, frozen=True, kw_only=True):

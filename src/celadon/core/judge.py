@@ -57,7 +57,8 @@ def _command_failed(scene: Scene) -> str | None:
 def _action_failed(scene: Scene) -> str | None:
     for action, (count, _, error, final) in scene.journal.failures.items():
         if final or count >= ATTEMPTS:
-            return f"{action}: {error}"
+            host = action.rpartition(" ")[2].partition(":")[0]
+            return error if error.startswith(f"{host}:") else f"{action}: {error}"
     return None
 
 

@@ -64,8 +64,9 @@ class Performer:
         except (LeaseLost, NotHome, NotAllowed):
             raise
         except (Refused, Unavailable) as error:
+            final, hint = isinstance(error, Refused), (error.hint or "")[:300]
             await self._log.write(
-                ActionFailed(action=failure_key(action), error=one_line(error), final=isinstance(error, Refused))
+                ActionFailed(action=failure_key(action), error=one_line(error), final=final, hint=hint)
             )
         else:
             if failure_key(action) in self._log.journal.failures:
