@@ -40,6 +40,8 @@ def test_deploying_what_is_live_changes_nothing(world: MemoryWorld) -> None:
     ran = world.run("deploy", "v1", "--yes")
     assert (ran.exit, world.balancer.changes) == (0, before)
     assert "is live already" in ran.out
+    again = world.run("deploy", "v1", "--yes", "--json")
+    assert (again.end["live_colour"], again.end["rollout"]) == ("blue", 1)
 
 
 def test_without_yes_and_off_a_terminal_nothing_is_changed(world: MemoryWorld) -> None:

@@ -13,7 +13,7 @@ from celadon.core.action import Finish, Halt
 from celadon.core.errors import LeaseLost, NotAllowed, Refused
 from celadon.core.home import first_fence
 from celadon.core.intent import Hook
-from celadon.core.journal import Event
+from celadon.core.journal import Event, Noted
 from celadon.core.release import Colour
 from celadon.core.wanted import Options
 from celadon.drive.app import Declined, Ending
@@ -52,8 +52,26 @@ def test_an_unchanged_deploy_changes_nothing() -> None:
         assert isinstance(ending.end, Finish)
         assert ending.end.because == "already live: nothing was changed"
         assert before == (shop.world.intent, len(shop.world.journals))
+        assert (ending.intent.rollout.number, ending.intent.rollout.candidate_colour) == (1, BLUE)
+        assert not ending.events
 
     assert lease_is_free(story(tell))
+
+
+def test_an_unchanged_deploy_names_the_hosts_that_do_not_serve_it() -> None:
+    async def tell(shop: Shop) -> None:
+        await shop.deploy("v1")
+        first, second = shop.world.slots[BLUE]
+        shop.world.hosts[first.host].replicas.clear()
+        for node in [n for n in shop.world.nodes.values() if n.address == second.node_address]:
+            shop.world.remove_node(node.id)
+        ending = await shop.deploy("v1")
+        assert [event.text for event in ending.events if isinstance(event, Noted)] == [
+            f"{first.host} does not run v1",
+            f"{second.host} runs v1, and has no node on port 80",
+        ]
+
+    story(tell)
 
 
 def test_fifty_hosts_a_colour() -> None:

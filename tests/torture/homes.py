@@ -36,23 +36,26 @@ def _lost(step: str | None) -> Callable[[Bench, Outcome], Awaitable[None]]:
         began = time.monotonic()
         await bench.call("DELETE", f"/v4/linode/instances/{await bench.instance(HOME)}")
         bench.stage.found = await furnish(bench.stage.lab, bench.stage.estate)
-        await _as_told(bench, outcome, version)
+        bench.live = await _as_told(bench, outcome, version)
         outcome.seconds = round(time.monotonic() - began, 1)
-        bench.live = version
 
     return play
 
 
-async def _as_told(bench: Bench, outcome: Outcome, version: str) -> None:
-    """The deploy, and each time it is refused the command that the message names."""
+async def _as_told(bench: Bench, outcome: Outcome, version: str) -> str:
+    """The deploy, and each time it is refused the command that the message names. Returns what serves then."""
     named: list[str] = []
     outcome.facts["named"] = named
     for _ in range(MOST):
         ran = await bench.run("deploy", version, "--yes")
         outcome.exits.append(ran.exit)
         if ran.exit == 0:
+            if f"does not run {version}: the next version goes to" in ran.err:
+                named.append("the next version")
+                version = await bench.fresh()
+                continue
             outcome.note = f"as the messages said: {', '.join(named)}"
-            return
+            return version
         if ran.exit == 4 and "run it again" in ran.err:
             continue
         hint = ran.err[ran.err.rfind("hint:") :]

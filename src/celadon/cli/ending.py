@@ -60,6 +60,9 @@ def tell(output: Output, ending: Ending, wish: Wish = "forward", *, stays: str |
             output.error(_rolled_back(ending, told))
         case Finish(because=because) if because.startswith("already live"):
             output.data(f"{rollout.app} {rollout.candidate.version} is live already; nothing was changed")
+            for event in ending.events:
+                if isinstance(event, Noted):
+                    output.warn(f"{event.text}: the next version goes to {rollout.candidate_colour.other}, whole")
         case _:
             output.data(summary(ending, told))
     return Result(
@@ -193,7 +196,7 @@ def _next(told: Told, rollout: Rollout) -> tuple[str, ...]:
         return ("celadon resume", "celadon abort")
     if told.exit:
         return (f"celadon logs --colour {rollout.candidate_colour} -n 200",)
-    return (f"celadon history {rollout.number}",)
+    return (f"celadon history {rollout.number}",) if rollout.number else ("celadon status",)
 
 
 # -- for machines ----------------------------------------------------------------------------------

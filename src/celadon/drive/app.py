@@ -14,11 +14,11 @@ import msgspec
 from celadon import __version__
 from celadon.core import restore
 from celadon.core.action import Finish, Halt
-from celadon.core.again import adopts, goes_on
+from celadon.core.again import adopts, goes_on, is_live, where_it_is_not
 from celadon.core.errors import CeladonError, Refused, Unavailable
 from celadon.core.home import Adopted
 from celadon.core.intent import Intent, Requests, Rollout
-from celadon.core.journal import EMPTY, Event, Finished, Journal, Opened, fold
+from celadon.core.journal import EMPTY, Event, Finished, Journal, Noted, Opened, fold
 from celadon.core.observed import HostFacts
 from celadon.core.preflight import Opening, Scout, live_release, open_rollout, plan_id
 from celadon.core.release import Colour, Release, ReleaseId
@@ -440,8 +440,8 @@ class App:
         scout = await self.scout()
         opening = open_rollout(wanted, release, options, scout)
         self._check_plan(opening, options, scout)
-        if opening.rollout.stable is not None and opening.rollout.stable.id == release.id:
-            return self._already_live(opening)
+        if is_live(opening):
+            return _already_live(opening, scout)
         if confirm is not None and not await confirm(forecast(opening, scout)):
             raise Declined("not confirmed")
         rollout = msgspec.structs.replace(await self._with_nodes(opening, wanted, release, options), kind=kind)
@@ -480,10 +480,15 @@ class App:
             raise Unavailable("another deployer opened a rollout a moment ago", hint="celadon status")
         return intent
 
-    def _already_live(self, opening: Opening) -> Ending:
-        end = Finish("done", "already live: nothing was changed")
-        intent = Intent(rollout=opening.rollout, finished="done")
-        return Ending(intent=intent, end=end, journal=EMPTY, events=(), seconds=0.0)
+
+def _already_live(opening: Opening, scout: Scout) -> Ending:
+    """Of the colour that serves; no rollout was opened."""
+    rollout = msgspec.structs.replace(
+        opening.rollout, number=opening.rollout.number - 1, candidate_colour=opening.rollout.candidate_colour.other
+    )
+    events = tuple(Noted(text=text) for text in where_it_is_not(opening, scout))
+    end = Finish("done", "already live: nothing was changed")
+    return Ending(intent=Intent(rollout=rollout, finished="done"), end=end, journal=EMPTY, events=events, seconds=0.0)
 
 
 def decode_adopted(raw: bytes | None) -> Adopted | None:
