@@ -71,6 +71,8 @@ class VirtualLoop(asyncio.base_events.BaseEventLoop):
         self._ready.append(call)
         return call
 
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]  # one thread: lost generators are ended by it
+
     def call_later(  # type: ignore[override]  # as above
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> Any:
