@@ -36,11 +36,12 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def with_docker_release(home: Path) -> None:
+def with_containers(home: Path) -> None:
     folder = home / ".local/share/celadon/shop" / "releases" / "0123456789"
     folder.mkdir(parents=True)
     (folder / "env").write_text("{}")
     (folder / "release.json").write_text(json.dumps({"id": "0123456789", "runtime": "docker"}))
+    (folder / "started.json").write_text("true")
 
 
 def test_an_engine_where_docker_host_says(tmp_path: Path, home: Path) -> None:
@@ -58,7 +59,21 @@ def test_a_docker_host_that_is_no_socket_is_no_trouble_without_containers(home: 
     assert present(home, "tcp://192.0.2.1:2375") == ["venv"]
 
 
-@pytest.mark.usefixtures("with_docker_release")
+@pytest.mark.usefixtures("with_containers")
 def test_a_docker_host_that_is_no_socket_hides_no_container(home: Path) -> None:
     """Else their slots would seem empty, and empty is quiet."""
     assert present(home, "tcp://192.0.2.1:2375") == ["refused", "DOCKER_HOST on the host is not a unix socket"]
+
+
+@pytest.mark.usefixtures("with_containers")
+def test_an_engine_that_is_away_hides_no_container(tmp_path: Path, home: Path) -> None:
+    """Its socket is gone while it restarts."""
+    kind, message = present(home, f"unix://{tmp_path}/engine.sock")
+    assert kind == "unavailable"
+    assert message.endswith("engine.sock does not exist, and shop has containers in it")
+
+
+@pytest.mark.usefixtures("with_containers")
+def test_an_engine_that_is_not_there_is_no_trouble_before_the_first_container(tmp_path: Path, home: Path) -> None:
+    home.joinpath(".local/share/celadon/shop/releases/0123456789/started.json").unlink()
+    assert present(home, f"unix://{tmp_path}/engine.sock") == ["venv"]

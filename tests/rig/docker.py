@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -85,9 +85,10 @@ class OwnEngine:
         assert done.returncode == 0, f"docker {arguments[0]}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def restart(self) -> None:
+    def restart(self, meanwhile: Callable[[], object] = lambda: None) -> None:
         """Ends the daemon as systemd does (its containers end with it), and starts it again."""
         self._stop_daemon(signal.SIGTERM)
+        meanwhile()
         self.start()
 
     def _stop_daemon(self, how: signal.Signals) -> None:

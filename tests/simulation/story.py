@@ -20,6 +20,7 @@ from celadon.drive.driver import Driver, decode_intent
 from celadon.drive.lease import Lease
 from tests.simulation import rollouts
 from tests.simulation.coverage import Coverage
+from tests.simulation.machines import Node
 from tests.simulation.ports import Faults, Guard, Ports
 from tests.simulation.promises import Promises
 from tests.simulation.rollouts import HEALTH, LEFT, MOMENTS, NEW, OLD, OTHER, TIMING, VERIFY
@@ -297,8 +298,7 @@ class _Story:
         nodes = [node for node in self.world.nodes.values() if node.address == address]
         if not nodes:
             return
-        serving = [n for n in self.world.takers(nodes[0].port) if n.address != address]
-        if serving:
+        if self._others_serve(nodes[0]):
             self.world.excused = self.world.excused or "a node was taken out by hand"
             self.world.apply(nodes[0].id, Mode.REJECT, 1, ours=False)
 
@@ -306,11 +306,15 @@ class _Story:
         """Somebody deletes a node of the candidate's, or of stable's where others serve."""
         address = self.world.slots[happening.colour][happening.index].node_address
         for node in [n for n in self.world.nodes.values() if n.address == address]:
-            others = [n for n in self.world.takers(node.port) if n.address != address]
-            if others:
+            if self._others_serve(node):
                 self.world.excused = self.world.excused or "a node was deleted by hand"
                 self.world.remove_node(node.id)
                 return
+
+    def _others_serve(self, node: Node) -> bool:
+        """Who is about to be out, since somebody asked for that a moment ago, does not count."""
+        others = [n for n in self.world.takers(node.port) if n.address != node.address]
+        return any(not n.changes or n.changes[-1].mode is not Mode.REJECT for n in others)
 
     def _home(self, happening: Happening) -> None:
         if happening.back_after is not None:

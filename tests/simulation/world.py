@@ -247,16 +247,18 @@ class SimWorld:
         if not taken:
             return ""
         sent_at = min(node.lost_by.sent_at for node in taken if node.lost_by is not None)
-        nets = [node for node in taken if node.applied is Mode.ACCEPT]  # raised, and their checks began anew
+        raised = [n for n in taken if n.lost_by is not None and n.lost_by.mode is Mode.ACCEPT]  # checked anew
         edited = self.edited_at.get(port)
         old_news = OLD_NEWS + (self.every - 1) * TICK * TRIES  # the balancer itself is as slow to know
         if edited is not None and edited > sent_at - old_news:
             return ""
-        news = NET_NEWS if nets else old_news
+        news = NET_NEWS if raised else old_news
         others = {n.address for n in self.nodes.values() if n.port == port} - {n.address for n in taken}
         if any(self.died_at.get(address, 0.0) > sent_at - news for address in others):
             return ""
-        if nets and sum(ready[slot.node_address] for slot in self.slots[Colour.BLUE]) <= 1:
+        listed = {n.address for n in self.nodes.values() if n.port == port}
+        stable = {slot.node_address for slot in self.slots[Colour.BLUE]} & listed
+        if raised and sum(ready[address] for address in stable) <= 1:
             if sent_at < self.patient_until:
                 return f"port {port}: all that is left of stable was raised before the candidate had had its time"
             return "exposed"  # the known price (docs/decisions/a-lone-net-waits.md)

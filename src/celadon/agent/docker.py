@@ -107,14 +107,19 @@ class Docker:
         """The image's stop signal (SIGTERM), SIGKILL after `grace`; returns connections open just before.
 
         0: there was nothing to stop. None: it ran, and could not be counted. The container is kept, for its log.
-        Stopped so, it stays stopped when the Engine restarts (`unless-stopped`).
+        Stopped so, it stays stopped when the Engine restarts (`unless-stopped`), also where it had exited before.
         """
         name = paths.replica_name(app, release_id, slot["host"], slot["port"])
         there = self.inspect(name)
+        if there is not None and not _belongs(there, app, slot, release_id):
+            if not _occupies(there):
+                return 0
+            raise AgentError(REFUSED, f"{name}: a container that Celadon did not make has this name")
+        if there is not None and not _occupies(there):
+            self._keep_down(there["Id"], name)
+            there = self.inspect(name)  # an Engine that is restarting may have been quicker
         if there is None or not _occupies(there):
             return 0
-        if not _belongs(there, app, slot, release_id):
-            raise AgentError(REFUSED, f"{name}: a container that Celadon did not make has this name")
         pid = int(there["State"].get("Pid") or 0)
         is_open = counting.open_now(pid, int(_labels(there)[CONTAINER_PORT])) if pid else 0
         patience = max(0, math.ceil(grace))
@@ -125,6 +130,14 @@ class Docker:
         if after is not None and _occupies(after):
             raise AgentError(UNAVAILABLE, f"{name}: still runs after SIGKILL", "on the host: docker ps; dmesg")
         return is_open
+
+    def _keep_down(self, container: str, name: str) -> None:
+        """To the Engine a stop of what has exited is nothing: it would start it again when it restarts itself."""
+        try:
+            self.engine.post(f"/containers/{container}/update", {}, {"RestartPolicy": {"Name": "no"}})
+        except EngineError as error:
+            if error.status != 404:
+                raise AgentError(UNAVAILABLE, f"{name}: Docker Engine: {error.message}", "run it again") from error
 
     def prune(self, app: str, keep: Sequence[str], host: str, artifacts: Sequence[str] = ()) -> None:
         """Remove this app's and this host's stopped containers of other releases, and their images.

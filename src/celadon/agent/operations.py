@@ -82,6 +82,7 @@ def put_artifact(args: Args, channel: Channel) -> int:
 def start(args: Args, _channel: Channel) -> None:
     release = _release(args["placement"]["release"])
     with _effect(args) as app:
+        settings.mark_started(app, release["id"])
         runtimes.for_name(release["runtime"]).start(app, args["placement"])
 
 

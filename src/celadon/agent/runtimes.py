@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
-import stat
 from typing import Any
 
-from celadon.agent import engine, settings
+from celadon.agent import paths, settings
 from celadon.agent.errors import AgentError
-from celadon.agent.wire import REFUSED
+from celadon.agent.wire import REFUSED, UNAVAILABLE
 
 NAMES = ("venv", "docker")
 
@@ -35,20 +33,29 @@ def for_name(name: str) -> Any:
 def present(app: str) -> dict[str, Any]:
     """Those that this host could have replicas of the app in.
 
-    An engine that does not answer is nobody's trouble but of an app that has releases in it.
+    An Engine that is not there or does not answer is nobody's trouble but of an app that started containers in it:
+    while it restarts, their slots would seem empty, and empty is quiet.
     """
     found = {"venv": for_name("venv")}
     if not _has("celadon.agent.docker"):
         return found
+    docker = for_name("docker")
     try:
-        if _has_engine():
-            docker = for_name("docker")
-            docker.artifacts(app)
-            found["docker"] = docker
-    except AgentError:
-        if any(settings.release(app, one).get("runtime") == "docker" for one in settings.present(app)):
+        docker.artifacts(app)
+    except AgentError as error:
+        begun = [one for one in settings.present(app) if _may_have_containers(app, one)]
+        if not begun:
+            return found
+        if error.kind != UNAVAILABLE:
             raise
-    return found
+        folders = " ".join(str(paths.release_dir(app, one)) for one in begun)
+        hint = f"on the host: systemctl start docker   or, where Docker is gone for good: rm -r {folders}"
+        raise AgentError(UNAVAILABLE, f"{error.message}, and {app} has containers in it", hint) from error
+    return {**found, "docker": docker}
+
+
+def _may_have_containers(app: str, release_id: str) -> bool:
+    return settings.release(app, release_id).get("runtime") == "docker" and settings.was_started(app, release_id)
 
 
 def of_release(app: str, release_id: str) -> list[Any]:
@@ -59,12 +66,3 @@ def of_release(app: str, release_id: str) -> list[Any]:
 
 def _has(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
-
-
-def _has_engine() -> bool:
-    """A socket where the runtime will look for it. AgentError: DOCKER_HOST names a place that is none."""
-    path = engine.socket_path(os.environ)
-    try:
-        return stat.S_ISSOCK(os.stat(path).st_mode)
-    except OSError:
-        return False

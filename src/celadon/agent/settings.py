@@ -59,6 +59,15 @@ def release(app: str, release_id: str) -> dict[str, Any]:
     return dict(found) if found else {}
 
 
+def mark_started(app: str, release_id: str) -> None:
+    """Before its first replica here: from now on one may run, whatever can be seen of it."""
+    paths.write_json(paths.make_dir(paths.release_dir(app, release_id)) / "started.json", True)
+
+
+def was_started(app: str, release_id: str) -> bool:
+    return bool(paths.read_json(paths.release_dir(app, release_id) / "started.json"))
+
+
 def present(app: str) -> list[str]:
     """Ids of the releases whose settings are here."""
     root = paths.app_dir(app) / "releases"
