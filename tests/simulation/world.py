@@ -17,7 +17,8 @@ from tests.simulation.virtual import VirtualLoop
 
 TICK = 0.5  # seconds between two checks of the balancer's; users come in bunches as often
 RATE = 6.0  # requests a second
-STALE = 8.0  # seconds after a change for which an answer may be from before it
+SETTLE = 10.0  # seconds from asking for a change until it is true everywhere, or never will be
+STALE = 8.0  # seconds after a change for which an answer may be from before it, also within settle
 SHORT = (0.001, 0.05, 0.3, 3.0)  # seconds that a request takes
 LENGTHS = (*SHORT, 20.0)
 LONG = (*LENGTHS, 120.0, 600.0)
@@ -381,10 +382,11 @@ class SimWorld:
         node = self.nodes.get(id_)
         if node is None:
             return  # somebody deleted it
-        node.before = (node.mode, node.weight, node.up, self.now + STALE)
+        sent_at = self.now if sent_at is None else sent_at
+        node.before = (node.mode, node.weight, node.up, min(self.now + STALE, sent_at + SETTLE))
         node.mode, node.weight = mode, weight
         at = max([self.now + self.random.uniform(0, self.lag), *(change.at for change in node.changes)])
-        node.changes.append(Change(at, mode, weight, self.now if sent_at is None else sent_at, ours))
+        node.changes.append(Change(at, mode, weight, sent_at, ours))
         self._at_rest = False
         if not ours:
             self.edited_at[node.port] = self.now

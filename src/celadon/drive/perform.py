@@ -40,7 +40,7 @@ from celadon.drive.memory import Memory
 from celadon.ports import Placement, WarmUp, World, Writ
 
 PUT_DEADLINE = 0.4  # of the lease's time to live: a PUT must end, or be given up, well before it lapses
-PUT_SETTLES = 0.4  # of settle: a write whose answer was lost has landed, or never will, before settle is over
+PUT_SETTLES = 0.4  # of settle: a write whose answer was lost lands in it, or never; an answer may be as old as the rest
 PUT_MARGIN = 0.2
 TAIL_LINES = 12  # of a replica's log, for the message of why its release was left
 TAILS = 2  # replicas: more of the same says no more
