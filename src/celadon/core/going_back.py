@@ -112,12 +112,27 @@ def _await_candidate(scene: Scene, off: traffic.Targets) -> Decision | None:
     """None once a candidate that died has had its time to come back, and then is out for certain.
 
     Settled: one that came back as it was taken out carries users until the change applies, and then the net does.
+    Where taking it out was refused and it is UP again, it serves there, and the net may be raised beside it.
     """
     if scene.overdue(scene.journal.returning_at, scene.timing.up_within):
-        return traffic.move(scene, off) or traffic.settle(scene, scene.candidate_nodes)
+        kept_on = _kept_on(scene)
+        if old := tuple(node.facts.id for node in kept_on if not scene.fresh(node)):
+            return Look(old, "does the candidate still serve?")
+        ports = {node.facts.port for node in kept_on}
+        others = [node for node in scene.candidate_nodes if node.facts.port not in ports]
+        out = traffic.move(scene, {node.facts.id: off[node.facts.id] for node in others})
+        return out or traffic.settle(scene, others + kept_on)
     sick = [slot.key for slot in scene.rollout.candidate_slots if _is_sick(scene, slot)]
     look = traffic.await_up(scene, scene.candidate_nodes)
     return look or Wait(None, f"the net serves: is {', '.join(sick)} well?")
+
+
+def _kept_on(scene: Scene) -> list[NodeSight]:
+    """Candidates that were asked out, and that serve as they did: also as their hosts see it."""
+    well = {slot.node_address for slot in scene.rollout.candidate_slots if not _is_sick(scene, slot)}
+    seen = [n for n in scene.candidate_nodes if n.facts.mode is Mode.ACCEPT and n.facts.up is True]
+    asked = [n for n in seen if (it := scene.asked(n)) is not None and it.mode is Mode.REJECT]
+    return [node for node in asked if node.facts.address in well]
 
 
 def _leave_backup(
