@@ -388,13 +388,14 @@ class Promises(Guard):
     def _stable_serves(self, port: int) -> bool:
         """It does, or it would at once: a backup carries the users as soon as no accept node is UP."""
         stable = [n for n in self.world.nodes.values() if n.port == port and n.address not in self.green]
-        slots = self.world.by_address
-        return any(n.applied is not Mode.REJECT and n.up and self.world.is_ready(slots[n.address]) for n in stable)
+        return any(n.applied is not Mode.REJECT and n.up and self.world.ready[n.address] for n in stable)
 
     def _could_have_served(self, port: int) -> bool:
-        """What somebody changed by hand a moment ago nobody could know: an answer may be older."""
-        edited = self.world.now - self.world.edited_at.get(port, -1e9) < OLD_NEWS
-        return edited or self._stable_serves(port)
+        """What somebody changed by hand a moment ago, or what died then, nobody could know: an answer may be older."""
+        world = self.world
+        stable = {n.address for n in world.nodes.values() if n.port == port} - self.green
+        news = max([world.edited_at.get(port, -1e9), *(world.died_at.get(address, -1e9) for address in stable)])
+        return world.now - news < OLD_NEWS or self._stable_serves(port)
 
     def _still_open(self, what: str) -> None:
         if self.finished is not None and not self.frozen:

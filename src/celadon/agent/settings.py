@@ -1,5 +1,7 @@
 """A release's settings on this host: what it is (`release.json`) and its environment with secrets (`env`, 0600).
 
+Beside them `started.json` says that it once had a replica here.
+
 `env` is JSON, so that a value may hold anything an environment can, newlines too; nothing reads it with a shell.
 """
 
