@@ -3,7 +3,6 @@
 import getpass
 import hashlib
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from celadon.adapters.host import RegistryLogin, SshHosts
 from celadon.adapters.linode import DEFAULT_URL, LinodeApi
 from celadon.adapters.linode_scopes import NEEDED
 from celadon.adapters.nodebalancer import LinodeBalancer
+from celadon.adapters.scratch import scratch
 from celadon.adapters.ssh import HostAddress
 from celadon.cli import inventory, pace
 from celadon.cli.app import Connected, Known, Need
@@ -55,8 +55,7 @@ async def connect(project: Project, need: Need, environ: Mapping[str, str]) -> A
         config = found.config
         account.learn(config)
         vault = await _vault(project, config, need, environ)
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="celadon-")))
-        releases = Releases(config, vault, root=project.root, scratch=scratch)
+        releases = Releases(config, vault, root=project.root, scratch=stack.enter_context(scratch()))
         hosts = await stack.enter_async_context(_hosts(project, found, vault, releases, environ))
         names = [address.name for address in found.addresses]
         store = HomeStore(hosts.homes(config.app), config.app, found.home, names)

@@ -1,6 +1,5 @@
 """What `infra plan`, `apply` and `renew` share: the plan that is read is the plan that is applied."""
 
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from celadon.adapters import terraform
+from celadon.adapters.scratch import scratch
 from celadon.adapters.terraform_run import Terraform
 from celadon.cli import infra_facts, infra_root, infra_told
 from celadon.cli.app import Need
@@ -58,8 +58,8 @@ def folder_of(call: Call) -> Path:
 @asynccontextmanager
 async def terraform_in(call: Call, folder: Path) -> AsyncIterator[Terraform]:
     """Its plan files hold secrets: they are in a folder that nobody else can read, and go with it."""
-    with tempfile.TemporaryDirectory(prefix="celadon-infra-") as scratch:
-        runner = Terraform(folder, call.environ, Path(scratch))
+    with scratch() as private:
+        runner = Terraform(folder, call.environ, private)
         call.stop, call.patience = runner.stop, PATIENCE
         yield runner
 
