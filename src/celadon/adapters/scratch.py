@@ -16,7 +16,7 @@ LOCK = "lock"
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Nobody else can read it, and it goes with the block. Archives lie there, and Terraform's plans with their secrets.
+    """Nobody else can read it, and it goes with the block: archives, and Terraform's plans, which hold secrets.
 
     While its maker lives it is locked, and the kernel frees the lock of who was killed.
     """
