@@ -11,6 +11,7 @@ import msgspec
 
 from celadon.core import attempts, going_back, judge, preflight, retiring, testers, traffic
 from celadon.core import decide as deciding
+from celadon.core import journal as journals
 from celadon.core import live as lives
 from celadon.core import scene as scenes
 from celadon.core.action import Act, Decision, Record, Start
@@ -212,6 +213,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _of(scenes.Scene, "unchanged_since", "settled forgets what was asked", lambda _scene, node: node.since),
     _of(scenes.Scene, "up", "accept is UP", lambda _scene, node: node.facts.mode is Mode.ACCEPT),
     _of(scenes.Scene, "serving", "UP is serving", lambda scene, node: scene.up(node)),
+    _of(journals.Journal, "is_unanswered", "what was refused counts as raised", _always(False)),
     _of(scenes.Scene, "off", "reject is off", lambda _scene, node: node.facts.mode is Mode.REJECT),
     _of(scenes.Scene, "fresh", "every answer is fresh", _always(True)),
     _of(scenes.Scene, "overdue", "nothing is overdue", _always(False)),

@@ -15,6 +15,7 @@ from celadon.core.action import (
     Wait,
     WarmUpSlot,
 )
+from celadon.core.journal import Target, asking
 from celadon.core.release import Instant
 from celadon.core.scene import Scene
 
@@ -43,7 +44,7 @@ def subject(action: Action) -> tuple[object, ...]:
 def failure_key(action: Action) -> str:
     """The words failures of this action are counted by."""
     if isinstance(action, SetNode):
-        return f"SetNode {action.node} {action.mode.value} {action.weight}"
+        return asking(action.node, Target(action.mode, action.weight))
     return " ".join(str(part) for part in (type(action).__name__, *subject(action)[1:]))
 
 

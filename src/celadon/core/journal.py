@@ -215,8 +215,18 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     opens: Opens = Opens()
     finished: Finished | None = None
 
+    def is_unanswered(self, node: int) -> bool:
+        """The last request for this node failed or its answer was lost, and none has worked since."""
+        target = self.asked.get(node)
+        return target is not None and asking(node, target) in self.failures
+
 
 EMPTY = Journal()
+
+
+def asking(node: int, target: Target) -> str:
+    """The words by which failures of this request are counted."""
+    return f"SetNode {node} {target.mode.value} {target.weight}"
 
 
 def fold(journal: Journal, events: Iterable[Event], *, offset: float, now: Instant) -> Journal:

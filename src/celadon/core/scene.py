@@ -5,7 +5,7 @@ from enum import Enum, auto
 
 import msgspec
 
-from celadon.core.action import Action
+from celadon.core.action import Action, SetNode
 from celadon.core.intent import Intent, Rollout, Timing
 from celadon.core.journal import EMPTY, Journal, Target
 from celadon.core.observed import HostSight, Mode, NodeSight, PublicSight, SlotSight
@@ -102,8 +102,13 @@ class Scene:
         return asked is None or asked.mode is Mode.ACCEPT
 
     def serving(self, node: NodeSight) -> bool:
-        """Counts toward the serving floor (design, section 5, rule 5). What was the net always settles."""
-        rose = node.rose and node.facts.id not in self.journal.netted
+        """Counts toward the serving floor (design, section 5, rule 5). What was the net always settles.
+
+        So does what nobody knows to have been raised: an answer that shows it UP may be from before it was lowered.
+        """
+        id_, journal = node.facts.id, self.journal
+        asking = any(isinstance(action, SetNode) and action.node == id_ for action in self.observed.in_flight)
+        rose = node.rose and id_ not in journal.netted and not asking and not journal.is_unanswered(id_)
         return self.up(node) and (rose or self.settled(node))
 
     def off(self, node: NodeSight) -> bool:
