@@ -6,8 +6,6 @@ import json
 import os
 import socket
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -297,30 +295,6 @@ def test_what_had_exited_before_it_was_stopped_stays_down_too(world: World) -> N
     assert world.facts(slot)["replica"]["running"] is False
     world.docker.start(world.app, world.place(release, slot))
     listening(world, slot)
-
-
-def test_what_is_stopped_while_the_engine_itself_stops_stays_down_too(world: World) -> None:
-    release, slot = started(world, "stubborn", stop_timeout=6)
-    _, other_slot = started(world)
-    listening(world, slot)
-
-    def is_stopped() -> bool:
-        try:
-            world.docker.stop(world.app, release["id"], slot, 1)
-        except AgentError:  # the Engine's last answers may be cut: a driver asks again
-            return False
-        return True
-
-    def stop_it() -> None:
-        time.sleep(1.0)  # the Engine gives the stubborn one its time
-        until(is_stopped, bool, "it is stopped")
-
-    with ThreadPoolExecutor(1) as aside:
-        stopped = aside.submit(stop_it)
-        world.engine.restart()
-        stopped.result(60)
-    until(lambda: world.facts(other_slot), lambda facts: bool(facts["listening"]), "the Engine is done starting others")
-    assert world.facts(slot)["replica"]["running"] is False
 
 
 def test_prune_takes_what_this_app_and_host_left_and_nothing_else(world: World) -> None:
