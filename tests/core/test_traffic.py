@@ -6,7 +6,8 @@ from tests.core.builders import ACCEPT, BLUE, GREEN, NOW, REJECT, Facts
 
 from celadon.core import traffic
 from celadon.core.action import Act, Decision, Look, SetNode, Wait
-from celadon.core.journal import Target
+from celadon.core.attempts import failure_key
+from celadon.core.journal import ActionFailed, ActionWorked, Target
 from celadon.core.observed import Mode
 
 UP = Target(ACCEPT, 100)
@@ -44,6 +45,23 @@ def test_nothing_is_lowered_while_what_was_raised_neither_rose_nor_settled() -> 
 def test_then_all_that_leave_are_lowered(how: str) -> None:
     facts = Facts().all(GREEN, mode=ACCEPT, weight=100, up=True, asked_at=NOW - (3 if how == "rose" else 70))
     facts.all(GREEN, rose=how == "rose")
+    assert changed(move(facts, SWAP)) == [(1, "reject", True), (2, "reject", True)]
+
+
+@pytest.mark.parametrize("how", ["refused", "under way"])
+def test_what_nobody_knows_to_have_been_raised_must_settle(how: str) -> None:
+    """An answer that shows it UP may be from before it was lowered, and the request to raise it came to nothing."""
+    facts = Facts().all(GREEN, mode=ACCEPT, weight=100, up=True, asked_at=NOW - 3, rose=True)
+    request = SetNode(facts.id(GREEN, 0), 80, "192.168.129.10:5000", ACCEPT, 100)
+    if how == "refused":
+        facts.event(ActionFailed(action=failure_key(request), error="503", at=NOW - 2))
+    else:
+        facts.in_flight = frozenset({request})
+    decision = move(facts, SWAP)
+    assert isinstance(decision, Wait)
+    assert "settle" in decision.because
+    facts.in_flight = frozenset()
+    facts.event(ActionWorked(action=failure_key(request), at=NOW - 1))
     assert changed(move(facts, SWAP)) == [(1, "reject", True), (2, "reject", True)]
 
 
