@@ -239,6 +239,8 @@ class Promises(Guard):
     def _started(self, _event: dict[str, Any]) -> None:
         behaviour = self.world.behaviours.get(self.candidate)
         if behaviour is not None and behaviour.ready_after >= NEVER:
+            if self.world.faults["host"]:
+                self.hopeless_at = None  # one that was started anew on a host that came back has its time again
             self.hopeless()
 
     def hopeless(self) -> None:

@@ -378,14 +378,15 @@ class SimWorld:
         self.touched()
 
     def apply(self, id_: int, mode: Mode, weight: int, *, sent_at: float | None = None, ours: bool = True) -> None:
-        """The API takes a change; the data plane has it up to `lag` later."""
+        """The API takes a change; the data plane has it up to `lag` later, and within settle of the request."""
         node = self.nodes.get(id_)
         if node is None:
             return  # somebody deleted it
         sent_at = self.now if sent_at is None else sent_at
         node.before = (node.mode, node.weight, node.up, min(self.now + STALE, sent_at + SETTLE))
         node.mode, node.weight = mode, weight
-        at = max([self.now + self.random.uniform(0, self.lag), *(change.at for change in node.changes)])
+        applies = min(self.now + self.random.uniform(0, self.lag), sent_at + SETTLE)
+        at = max([applies, *(change.at for change in node.changes)])
         node.changes.append(Change(at, mode, weight, sent_at, ours))
         self._at_rest = False
         if not ours:
