@@ -254,6 +254,15 @@ def test_a_candidate_that_the_balancer_calls_down_gives_nothing() -> None:
     assert facts_modes(facts) == {3: REJECT, 4: REJECT}
 
 
+def test_a_candidate_that_is_down_stays_where_somebody_deleted_all_of_stable() -> None:
+    """It is all that users have, once it is back."""
+    facts = Facts().at("raised").all(GREEN, up=False, read_at=NOW - 1).back().all(BLUE, read_at=NOW - 1)
+    facts.nodes = {id_: node for id_, node in facts.nodes.items() if id_ not in {1, 2}}
+    decision = facts.decide()
+    assert isinstance(decision, Wait)
+    assert decision.because == "port 80: 0 of 2 nodes serve without it"
+
+
 def test_a_stable_that_was_not_serving_is_not_raised() -> None:
     facts = Facts(baseline={1: 100}, floor={80: 1}).at("shifted").back()
     assert facts_modes(facts) == {1: ACCEPT}

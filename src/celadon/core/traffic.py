@@ -205,7 +205,12 @@ def _takes_traffic_away(scene: Scene, node: NodeSight) -> bool:
 
 
 def _is_down(scene: Scene, node: NodeSight) -> bool:
-    """Going back, a candidate that the balancer itself calls down gives nothing: taking it out takes nothing."""
+    """Going back, a candidate that the balancer itself calls down gives nothing: taking it out takes nothing.
+
+    Unless somebody deleted all of stable's nodes on its port: then it is all that users have, once it is back.
+    """
+    if not any(other.facts.port == node.facts.port for other in scene.stable_nodes):
+        return False
     asked = scene.asked(node)
     # Asked to take traffic and not seen so yet: its status is from before, and says nothing.
     unseen = asked is not None and asked.mode is not Mode.REJECT and asked.mode is not node.facts.mode
