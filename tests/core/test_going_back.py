@@ -260,7 +260,7 @@ def test_a_candidate_that_is_down_stays_where_somebody_deleted_all_of_stable() -
     facts.nodes = {id_: node for id_, node in facts.nodes.items() if id_ not in {1, 2}}
     decision = facts.decide()
     assert isinstance(decision, Wait)
-    assert decision.because == "port 80: 0 of 2 nodes serve without it"
+    assert decision.because == "port 80: 0 of 2 nodes serve without it: somebody deleted those of stable"
 
 
 def test_a_stable_that_was_not_serving_is_not_raised() -> None:

@@ -156,11 +156,11 @@ def _lower(scene: Scene, nodes: list[NodeSight], targets: Targets) -> Decision:
             continue
         if len(here) >= floor(scene, port):
             return Look(_ids([n for n in here if not scene.fresh(n)]), f"port {port}: still serving without it?")
-        return poll(
-            scene,
-            [n for n in scene.observed.nodes.values() if n.facts.port == port and _stays(n, targets)],
-            f"port {port}: {len(here)} of {floor(scene, port)} nodes serve without it",
-        )
+        because = f"port {port}: {len(here)} of {floor(scene, port)} nodes serve without it"
+        if scene.goal is Goal.BACK and not _has_stable(scene, port):
+            because += ": somebody deleted those of stable"
+        others = [n for n in scene.observed.nodes.values() if n.facts.port == port and _stays(n, targets)]
+        return poll(scene, others, because)
     if stale := [node for node in needs if _is_down(scene, node) and not scene.fresh(node)]:
         return Look(_ids(stale), f"is {_names(stale)} still down?")
     return _ask(scene, nodes, targets, lowers=True)
@@ -209,12 +209,16 @@ def _is_down(scene: Scene, node: NodeSight) -> bool:
 
     Unless somebody deleted all of stable's nodes on its port: then it is all that users have, once it is back.
     """
-    if not any(other.facts.port == node.facts.port for other in scene.stable_nodes):
+    if not _has_stable(scene, node.facts.port):
         return False
     asked = scene.asked(node)
     # Asked to take traffic and not seen so yet: its status is from before, and says nothing.
     unseen = asked is not None and asked.mode is not Mode.REJECT and asked.mode is not node.facts.mode
     return scene.goal is Goal.BACK and node.facts.up is False and not unseen
+
+
+def _has_stable(scene: Scene, port: int) -> bool:
+    return any(node.facts.port == port for node in scene.stable_nodes)
 
 
 def _stays(node: NodeSight, targets: Targets) -> bool:
