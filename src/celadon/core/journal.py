@@ -188,6 +188,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     asked_at: dict[int, Instant] = {}
     raised: frozenset[int] = frozenset()  # nodes ever asked to take traffic in this rollout
     netted: frozenset[int] = frozenset()  # nodes ever asked to be the net: their UP may be from before
+    lowered: frozenset[int] = frozenset()  # nodes ever asked out
     started: frozenset[SlotKey] = frozenset()
     warmed: frozenset[tuple[SlotKey, str]] = frozenset()
     warmed_at: Instant | None = None  # the last warm-up: from here a gate waits for nobody but a person
@@ -248,6 +249,8 @@ def _remember(journal: Journal, event: Event, at: Instant) -> Journal:  # noqa: 
                 changes["raised"] = journal.raised | {event.node}
             if event.mode is Mode.BACKUP:
                 changes["netted"] = journal.netted | {event.node}
+            if event.mode is Mode.REJECT:
+                changes["lowered"] = journal.lowered | {event.node}
         case Started():
             changes = {"started": journal.started | {event.slot}}
         case Warmed():

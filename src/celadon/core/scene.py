@@ -111,6 +111,10 @@ class Scene:
         rose = node.rose and id_ not in journal.netted and not asking and not journal.is_unanswered(id_)
         return self.up(node) and (rose or self.settled(node))
 
+    def was_lowered(self, node: NodeSight) -> bool:
+        """In this rollout: while that applies, an UP may be from before it, whatever the API showed meanwhile."""
+        return node.facts.id in self.journal.lowered
+
     def off(self, node: NodeSight) -> bool:
         """Gets no traffic for certain: asked, seen and settled as reject; or never anything else in this rollout."""
         if node.facts.mode is not Mode.REJECT:

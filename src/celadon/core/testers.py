@@ -24,7 +24,8 @@ def open_test_port(scene: Scene) -> Decision | None:
     targets |= {node.facts.id: Target(Mode.ACCEPT, FULL_WEIGHT) for node in mine}
     decision = traffic.move(scene, targets) or traffic.await_up(scene, mine)
     # An UP from before may still be shown: it counts once it was seen to turn UP, or has lasted.
-    decision = decision or traffic.settle(scene, [node for node in mine if not node.rose])
+    unsure = [node for node in mine if not node.rose or scene.was_lowered(node)]
+    decision = decision or traffic.settle(scene, unsure)
     if decision is None and _users_are_next(scene):
         old = tuple(node.facts.id for node in mine if not scene.fresh(node))
         decision = Look(old, "still UP there, before users follow?") if old else None
