@@ -60,7 +60,7 @@ class Change:
     at: float
     mode: Mode
     weight: int
-    sent_at: float
+    decided_at: float  # what died since could not be known: a decision is written down before it is sent
     ours: bool
 
 

@@ -239,6 +239,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _of(going_back, "_holds_alone", "one of several never holds alone", _always(False)),
     _of(going_back, "_holds", "whoever is seen as the net holds", lambda _scene, node: node.facts.mode is Mode.BACKUP),
     _of(going_back, "_await_candidate", "nobody waits for a candidate that died", _always(None)),
+    _of(going_back, "_is_unseen", "what is not seen as the net carries nobody", _always(False)),
     _of(going_back, "_kept_on", "taking a candidate out is never refused", _always([])),
     _of(going_back, "_leave_backup", "the net is raised all at once", _all_at_once),
     _of(going_back, "_leave_lone_backup", "a lone net is raised at once", _lone_at_once),

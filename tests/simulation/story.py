@@ -8,7 +8,7 @@ from functools import partial
 import msgspec
 from msgspec.structs import replace
 
-from celadon.core.action import Finish, Halt
+from celadon.core.action import Act, Finish, Halt, SetNode
 from celadon.core.errors import CeladonError
 from celadon.core.intent import Intent, Requests
 from celadon.core.observed import Mode
@@ -397,6 +397,9 @@ class _Story:
         def watch(observed: Observed, intent: Intent, decision: object, now: float) -> None:
             self.decisions += 1
             self.promises.deciders.add(name)
+            if isinstance(decision, Act):
+                changes = [action.node for action in decision.actions if isinstance(action, SetNode)]
+                ports.decided.update(dict.fromkeys(changes, self.world.now))
             if intent.rollout.number > self.promises.number:  # it came as ours had ended, and opened one of its own
                 ports.guard = Witness(self.promises)
             if self.trace:

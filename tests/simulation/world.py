@@ -247,20 +247,20 @@ class SimWorld:
         taken = [n for n in were if n.lost_by is not None and n.lost_by.ours and ready[n.address]]
         if not taken:
             return ""
-        sent_at = min(node.lost_by.sent_at for node in taken if node.lost_by is not None)
+        decided_at = min(node.lost_by.decided_at for node in taken if node.lost_by is not None)
         raised = [n for n in taken if n.lost_by is not None and n.lost_by.mode is Mode.ACCEPT]  # checked anew
         edited = self.edited_at.get(port)
         old_news = OLD_NEWS + (self.every - 1) * TICK * TRIES  # the balancer itself is as slow to know
-        if edited is not None and edited > sent_at - old_news:
+        if edited is not None and edited > decided_at - old_news:
             return ""
         news = NET_NEWS if raised else old_news
         others = {n.address for n in self.nodes.values() if n.port == port} - {n.address for n in taken}
-        if any(self.died_at.get(address, 0.0) > sent_at - news for address in others):
+        if any(self.died_at.get(address, 0.0) > decided_at - news for address in others):
             return ""
         listed = {n.address for n in self.nodes.values() if n.port == port}
         stable = {slot.node_address for slot in self.slots[Colour.BLUE]} & listed
         if raised and sum(ready[address] for address in stable) <= 1:
-            if sent_at < self.patient_until:
+            if decided_at < self.patient_until:
                 return f"port {port}: all that is left of stable was raised before the candidate had had its time"
             return "exposed"  # the known price (docs/decisions/a-lone-net-waits.md)
         return f"port {port}: nobody is UP, {', '.join(node.address for node in taken)} taken away"
@@ -377,7 +377,16 @@ class SimWorld:
         self.edited_at[node.port] = self.deleted_at[node.address] = self.now
         self.touched()
 
-    def apply(self, id_: int, mode: Mode, weight: int, *, sent_at: float | None = None, ours: bool = True) -> None:
+    def apply(
+        self,
+        id_: int,
+        mode: Mode,
+        weight: int,
+        *,
+        sent_at: float | None = None,
+        decided_at: float | None = None,
+        ours: bool = True,
+    ) -> None:
         """The API takes a change; the data plane has it up to `lag` later, and within settle of the request."""
         node = self.nodes.get(id_)
         if node is None:
@@ -387,7 +396,7 @@ class SimWorld:
         node.mode, node.weight = mode, weight
         applies = min(self.now + self.random.uniform(0, self.lag), sent_at + SETTLE)
         at = max([applies, *(change.at for change in node.changes)])
-        node.changes.append(Change(at, mode, weight, sent_at, ours))
+        node.changes.append(Change(at, mode, weight, sent_at if decided_at is None else decided_at, ours))
         self._at_rest = False
         if not ours:
             self.edited_at[node.port] = self.now

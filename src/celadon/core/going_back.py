@@ -165,7 +165,12 @@ def _leave_backup(
 def _holds_alone(scene: Scene, here: list[NodeSight], others: list[NodeSight]) -> bool:
     """On some port nobody else of stable would carry the users while its checks begin anew."""
     held = {node.facts.port for node in others if _holds(scene, node) or scene.serving(node)}
-    return any(_holds(scene, node) and node.facts.port not in held for node in here)
+    return any((_holds(scene, node) or _is_unseen(scene, node)) and node.facts.port not in held for node in here)
+
+
+def _is_unseen(scene: Scene, node: NodeSight) -> bool:
+    """Asked to be the net a moment ago and seen as something else: that answer may be old, and it holds."""
+    return node.facts.mode is not Mode.BACKUP and _may_be_net(scene, node) and not scene.settled(node)
 
 
 def _holds(scene: Scene, node: NodeSight) -> bool:
