@@ -11,6 +11,7 @@ import pytest
 from tests.agent.conftest import LocalAgent
 from tests.agent.trials import call, processes_in, try_out, venv_release
 
+from celadon.agent import paths, trials
 from celadon.core.errors import CeladonError, Refused
 
 pytestmark = pytest.mark.slow
@@ -24,6 +25,15 @@ def here(tmp_path: Path) -> LocalAgent:
     (tools / "python3").symlink_to(sys.executable)
     (tools / "uv").symlink_to(Path(sys.executable).with_name("uv"))  # a `venv` by the standard library takes 7 s
     return LocalAgent(tmp_path, tools)
+
+
+def test_a_sweep_leaves_alone_what_was_just_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its maker has not come to its lock yet. Where it never will, as it was killed, the folder goes a minute later."""
+    monkeypatch.setattr(paths, "state_root", lambda: tmp_path)
+    fresh, dead = (paths.make_dir(paths.app_dir("shop") / "trials" / name) for name in ("fresh", "dead"))
+    os.utime(dead, (0, 0))
+    trials.sweep("shop")
+    assert (fresh.exists(), dead.exists()) == (True, False)
 
 
 def left(agent: LocalAgent) -> list[Path]:
