@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from tests.core.builders import ACCEPT, BACKUP, BLUE, GREEN, NEW, NOW, ORDER, REJECT, Facts, Stage, slot
+from tests.core.builders import ACCEPT, BACKUP, BLUE, GREEN, NEW, NOW, ORDER, REJECT, TIMING, Facts, Stage, slot
 
 from celadon.core.action import Finish, Halt, Look, Record, RunCommand, SetNode, Stop, Wait
 from celadon.core.intent import Hook
@@ -260,7 +260,10 @@ def test_a_candidate_that_is_down_stays_where_somebody_deleted_all_of_stable() -
     facts.nodes = {id_: node for id_, node in facts.nodes.items() if id_ not in {1, 2}}
     decision = facts.decide()
     assert isinstance(decision, Wait)
-    assert decision.because == "port 80: 0 of 2 nodes serve without it: somebody deleted those of stable"
+    assert decision.because == "port 80: 0 of 2 nodes serve without it: nothing of stable is left there"
+    for index in range(2):
+        facts.sight(GREEN, index, fails=int(TIMING.up_within / TIMING.interval))  # it will not be back
+    assert facts_modes(facts) == {3: REJECT, 4: REJECT}
 
 
 def test_a_stable_that_was_not_serving_is_not_raised() -> None:

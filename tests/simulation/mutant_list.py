@@ -206,6 +206,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _of(traffic, "_await_floor", "what is raised is not waited for", _always(None)),
     _of(traffic, "rise_is_late", "a dead net is waited for", _always(False)),
     _of(traffic, "_is_down", "a candidate that is down counts for the floor", _always(False)),
+    _of(traffic, "_stays_down", "a candidate that is down stays down", _always(True)),
     _of(traffic, "_has_stable", "a candidate leaves also where nothing of stable is listed", _always(True)),
     _of(traffic, "_time_to_rise_is_over", "dead stable capacity keeps the candidate", _always(False)),
     _of(traffic, "_poll_at", "the balancer is read without pause", lambda scene, _node: scene.now - 1.0),

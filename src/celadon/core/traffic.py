@@ -158,7 +158,7 @@ def _lower(scene: Scene, nodes: list[NodeSight], targets: Targets) -> Decision:
             return Look(_ids([n for n in here if not scene.fresh(n)]), f"port {port}: still serving without it?")
         because = f"port {port}: {len(here)} of {floor(scene, port)} nodes serve without it"
         if scene.goal is Goal.BACK and not _has_stable(scene, port):
-            because += ": somebody deleted those of stable"
+            because += ": nothing of stable is left there"
         others = [n for n in scene.observed.nodes.values() if n.facts.port == port and _stays(n, targets)]
         return poll(scene, others, because)
     if stale := [node for node in needs if _is_down(scene, node) and not scene.fresh(node)]:
@@ -207,9 +207,9 @@ def _takes_traffic_away(scene: Scene, node: NodeSight) -> bool:
 def _is_down(scene: Scene, node: NodeSight) -> bool:
     """Going back, a candidate that the balancer itself calls down gives nothing: taking it out takes nothing.
 
-    Unless somebody deleted all of stable's nodes on its port: then it is all that users have, once it is back.
+    Unless nothing of stable is left on its port: then it is all that users have, if it comes back.
     """
-    if not _has_stable(scene, node.facts.port):
+    if not _has_stable(scene, node.facts.port) and not _stays_down(scene, node):
         return False
     asked = scene.asked(node)
     # Asked to take traffic and not seen so yet: its status is from before, and says nothing.
@@ -218,7 +218,20 @@ def _is_down(scene: Scene, node: NodeSight) -> bool:
 
 
 def _has_stable(scene: Scene, port: int) -> bool:
-    return any(node.facts.port == port for node in scene.stable_nodes)
+    """Listed there, and not known to be dead. What is out is never UP, and may be well."""
+    here = [node.facts for node in scene.stable_nodes if node.facts.port == port]
+    return any(facts.mode is Mode.REJECT or facts.up is not False for facts in here)
+
+
+def _stays_down(scene: Scene, node: NodeSight) -> bool:
+    """As its host sees it, for as long as coming up may take; or its host is silent, too."""
+    for slot in scene.rollout.candidate_slots:
+        if slot.node_address == node.facts.address:
+            sight = scene.slot(slot)
+            if not scene.reachable(slot) or sight is None:
+                return scene.lost_for(slot) >= scene.timing.lost
+            return sight.fails * scene.timing.interval >= scene.timing.up_within
+    return True
 
 
 def _stays(node: NodeSight, targets: Targets) -> bool:
