@@ -215,7 +215,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _of(scenes.Scene, "unchanged_since", "settled forgets what was asked", lambda _scene, node: node.since),
     _of(scenes.Scene, "up", "accept is UP", lambda _scene, node: node.facts.mode is Mode.ACCEPT),
     _of(scenes.Scene, "serving", "UP is serving", lambda scene, node: scene.up(node)),
-    _of(journals.Journal, "is_unanswered", "what was refused counts as raised", _always(False)),
+    _of(journals.Journal, "is_refused", "what was refused counts as raised", _always(False)),
     _of(scenes.Scene, "was_lowered", "a test port that was just closed is open at once", _always(False)),
     _of(scenes.Scene, "off", "reject is off", lambda _scene, node: node.facts.mode is Mode.REJECT),
     _of(scenes.Scene, "fresh", "every answer is fresh", _always(True)),

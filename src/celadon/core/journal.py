@@ -216,8 +216,8 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     opens: Opens = Opens()
     finished: Finished | None = None
 
-    def is_unanswered(self, node: int) -> bool:
-        """The last request for this node failed or its answer was lost, and none has worked since."""
+    def is_refused(self, node: int) -> bool:
+        """The last request for this node failed, and none like it has worked since."""
         target = self.asked.get(node)
         return target is not None and asking(node, target) in self.failures
 

@@ -108,7 +108,7 @@ class Scene:
         """
         id_, journal = node.facts.id, self.journal
         asking = any(isinstance(action, SetNode) and action.node == id_ for action in self.observed.in_flight)
-        rose = node.rose and id_ not in journal.netted and not asking and not journal.is_unanswered(id_)
+        rose = node.rose and id_ not in journal.netted and not asking and not journal.is_refused(id_)
         return self.up(node) and (rose or self.settled(node))
 
     def was_lowered(self, node: NodeSight) -> bool:
