@@ -47,6 +47,11 @@ class Memory:
         else:
             self.nodes = self.nodes | {id_: self._sight(facts, at)}
 
+    def changed_node(self, id_: int, at: Instant) -> None:
+        """A request to change it has ended: settle counts from here, and not from when it was written down."""
+        if (node := self.nodes.get(id_)) is not None:
+            self.nodes = self.nodes | {id_: msgspec.structs.replace(node, since=at)}
+
     def _sight(self, facts: NodeFacts, at: Instant) -> NodeSight:
         before = self.nodes.get(facts.id)
         off = facts.mode is Mode.REJECT and facts.up is not True

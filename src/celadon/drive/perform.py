@@ -119,7 +119,9 @@ class Performer:
         try:
             await self._world.balancer.set_node(node.facts, action.mode, action.weight, deadline)
         except NoAnswer:
-            return  # it may have been done: the read that follows says so, and it is asked again if not
+            pass  # it may have been done: the read that follows says so, and it is asked again if not
+        finally:
+            self._memory.changed_node(action.node, self._world.clock.now())
 
     async def _run(self, action: RunCommand, because: str) -> None:
         commands = self._rollout.tests if action.kind == "test" else self._rollout.hooks
