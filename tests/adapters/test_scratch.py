@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from celadon.adapters.scratch import LOCK, PREFIX, scratch
+from celadon.adapters.scratch import PREFIX, scratch
+from celadon.agent.held import LOCK
 
 MAKER = """\
 import sys, time

@@ -85,7 +85,6 @@ def twin(facts: Facts, id_: int) -> object:
         ("raised", lambda f: f.sight(GREEN, 0, fails=2)),
         ("started", lambda f: f.replica(GREEN, 0, NEW, restarts=2)),
         ("prepared", lambda f: f.silent(GREEN, 0, seconds=29)),
-        ("prepared", lambda f: f.silent(GREEN, 0, seconds=131, unasked=110)),  # the driver slept
         ("healthy", lambda f: f.sight(GREEN, 0, since=NOW - 999)),  # well for long, and not warm: a pause
         ("raised", lambda f: f.silent(GREEN, 0, seconds=999)),  # the balancer still calls it UP
         ("prepared", lambda f: f.replica(GREEN, 0, LEFT, restarts=9)),  # not ours to judge
@@ -99,6 +98,11 @@ def twin(facts: Facts, id_: int) -> object:
 def test_what_changes_nothing(stage: str, change: Change) -> None:
     facts = Facts().at(stage)  # type: ignore[arg-type]
     change(facts)
+    assert verdict(facts) is None
+
+
+def test_a_host_is_silent_to_the_newest_question_and_not_to_now() -> None:
+    facts = Facts().at("prepared").silent(GREEN, 0, seconds=131, unasked=110)  # the driver slept, and decides first
     assert verdict(facts) is None
 
 

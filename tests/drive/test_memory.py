@@ -60,6 +60,17 @@ def test_since_is_the_first_of_an_unbroken_run() -> None:
     assert (seen.nodes[1].since, seen.nodes[1].read_at, seen.nodes[1].reads) == (3.0, 4.0, 2)
 
 
+def test_settle_counts_from_the_end_of_a_request_also_where_its_answer_is_lost() -> None:
+    seen = memory()
+    seen.saw_node(1, node(REJECT, None), 1.0)
+    seen.changed_node(1, 9.0)  # its answer was lost: it may land until then
+    seen.changed_node(1, 3.0)
+    seen.saw_node(1, node(ACCEPT, None), 4.0)
+    assert seen.nodes[1].since == 9.0
+    seen.saw_node(1, node(REJECT, None), 12.0)
+    assert seen.nodes[1].since == 12.0
+
+
 def test_a_changed_status_is_polled_as_often_as_a_new_one() -> None:
     seen = memory()
     for at, up in ((1.0, None), (2.0, None), (3.0, True)):
@@ -147,3 +158,15 @@ def test_a_host_is_lost_since_it_first_did_not_answer_and_keeps_its_facts() -> N
     assert host.facts is not None
     seen.saw_host(HOST, look(), 4.0, {KEY: "new"})
     assert seen.hosts[HOST].lost_since is None
+
+
+def test_a_sleep_of_this_machine_is_nobodys_silence() -> None:
+    seen = memory()
+    seen.saw_host(HOST, look(), 1.0, {KEY: "new"})
+    seen.did_not_ask(HOST, 90.0)
+    assert seen.hosts[HOST].lost_since is None
+    seen.lost_host(HOST, "timed out", 91.0)
+    seen.did_not_ask(HOST, 190.0)
+    seen.lost_host(HOST, "timed out", 191.0)
+    host = seen.hosts[HOST]
+    assert (host.lost_since, host.lost_at) == (190.0, 191.0)

@@ -283,6 +283,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _of(leases.Lease, "_take", "a lease is taken from the living", _take_at_once),
     _of(leases.Lease, "renew", "a lease is not renewed", _never_renewed),
     _of(leases.Lease, "remaining", "the lease always lasts", property(lambda self: self.ttl)),
+    _of(memories.Memory, "changed_node", "settle counts from the decision", _always(None)),
+    _of(memories.Memory, "did_not_ask", "a sleep counts as a host's silence", _always(None)),
     _of(logs.Log, "load", "the journal is not read", _nothing),
     _of(memories.Memory, "_sight", "every node rose", _every_node_rose),
     _of(memories.Memory, "_sight", "a changed node stays settled", _steady_seen),
@@ -320,6 +322,10 @@ TESTED: dict[str, tuple[str, str]] = {
     "whoever is live": (
         "tests.core.test_preflight.test_nothing_is_opened_while_the_net_serves",
         "`_floor` refuses where no accept node is UP; this one says why, and what helps",
+    ),
+    "silent while nobody asks": (
+        "tests.core.test_judge.test_a_host_is_silent_to_the_newest_question_and_not_to_now",
+        "`did_not_ask` begins the silence anew; this one holds until the task that looks has run",
     ),
     "a changed node stays settled": (
         "tests.drive.test_memory.test_since_is_the_first_of_an_unbroken_run",

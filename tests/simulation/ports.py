@@ -318,9 +318,9 @@ class Ports:
         return facts
 
     async def set_node(self, node: NodeFacts, mode: Mode, weight: int, deadline: Seconds) -> None:
-        world, sent_at = self.world, self.world.now
-        decided_at = self.decided.get(node.id, sent_at)
-        if not self.died and self.frozen_until <= sent_at:
+        world = self.world
+        decided_at = self.decided.get(node.id, world.now)
+        if not self.died and self.frozen_until <= world.now:
             self.guard.send(self.name)
         await self._before(f"put node {node.id} {mode.value}", effect=True)
         self._limited("node")
@@ -330,10 +330,10 @@ class Ports:
         there.calls += 1
         self.guard.put(there, mode, weight)
         if self._chance("late_put", self.faults.late_put):
-            later = partial(world.apply, node.id, mode, weight, sent_at=sent_at, decided_at=decided_at)
+            later = partial(world.apply, node.id, mode, weight, decided_at=decided_at)
             asyncio.get_running_loop().call_later(world.random.uniform(0, deadline), later)
             raise NoAnswer("no answer")
-        world.apply(node.id, mode, weight, sent_at=sent_at, decided_at=decided_at)
+        world.apply(node.id, mode, weight, decided_at=decided_at)
         await self._after(f"put node {node.id} {mode.value}", effect=True)
 
     async def add_node(self, config_id: int, label: str, address: str) -> None:

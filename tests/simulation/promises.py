@@ -1,7 +1,6 @@
 """What must never be seen in a simulated world, whatever goes wrong. A broken promise is a line in `world.broken`.
 
-`sentences.py` has what they say. Three kinds of checks: in every
-tick, at every effect as it reaches the world, and when the rollout says that it is over.
+`sentences.py` has what they say. Three kinds of checks: in every tick, at every effect, and when the rollout is over.
 """
 
 from collections import Counter
@@ -151,9 +150,7 @@ class Promises(Guard):
         since, self._ticked_at = now - self._ticked_at, now
         if self.retiring_at is not None or self.finished or self.frozen or world.home_lost or not self.driven:
             return
-        if not self._harmed and not self.harmed_for:
-            return
-        if not self._stable_could_serve:
+        if not (self._harmed or self.harmed_for) or not self._stable_could_serve:
             return
         self.harmed_for = {port: self.harmed_for.get(port, 0.0) + since for port in self._harmed}
         for port in self._harmed:
@@ -260,8 +257,7 @@ class Promises(Guard):
     @property
     def _disturbed(self) -> bool:
         """Something kept the driver itself from seeing or doing what it should."""
-        kinds = ("crash", "home", "freeze", "pause", "limited", "host_silent", "refuse")
-        return any(self.world.faults[kind] for kind in kinds)
+        return self.crashed or any(self.world.faults[kind] for kind in ("pause", "limited", "host_silent", "refuse"))
 
     def _retiring(self, _event: dict[str, Any]) -> None:
         self.retiring_at = self.world.now if self.retiring_at is None else self.retiring_at
@@ -291,7 +287,7 @@ class Promises(Guard):
 
     @property
     def crashed(self) -> bool:
-        return bool(self.world.faults["crash"] or self.world.faults["home"] or self.world.faults["freeze"])
+        return any(self.world.faults[kind] for kind in ("crash", "home", "freeze"))
 
     def _all_on_candidate(self) -> None:
         """As the data plane has it; what somebody changed or a host that died a moment ago cannot be known."""
@@ -300,11 +296,9 @@ class Promises(Guard):
             if self.first and node.address not in self.green and node.applied is Mode.REJECT:
                 continue  # of the colour that a first deploy does not use, and it carries nobody
             twins = [n for n in world.nodes.values() if (n.port, n.address) == (node.port, node.address)]
-            if len(twins) > 1 and world.now > world.edited_at.get(node.port, -1e9) + 60.0:
+            if len(twins) > 1 and not world.edited_within(60.0, node.port):
                 self.broke("confirmed", f"port {node.port} has {len(twins)} nodes for {node.address} at the commit")
-            if node.port not in world.ports:
-                continue
-            if node.id not in self.nodes or world.now < world.edited_at.get(node.port, -1e9) + 30.0:
+            if node.port not in world.ports or node.id not in self.nodes or world.edited_within(30.0, node.port):
                 continue
             wanted = Mode.ACCEPT if node.address in self.green else Mode.REJECT
             if node.applied is not wanted:
@@ -336,7 +330,7 @@ class Promises(Guard):
             self._raise_candidate(node)
             if not self.rollout.tested_first and node.address != self.first_green and node.port not in self.up_seen:
                 self.broke("no_weight_before_probed", f"{node.address} before port {node.port} called the first one UP")
-        elif self._serves(node) and self.committed and not self._could_have_served(node.port):
+        elif self._serves(node) and self.committed and not self._stable_serves(node.port):
             self.broke("commit_point", f"candidate's node {node.id} is taken out and stable does not serve")
 
     def _let_testers_in(self, node: Node, mode: Mode) -> None:
@@ -383,21 +377,20 @@ class Promises(Guard):
             self.broke("gates", "traffic moved while paused")
 
     def _serves(self, node: Node) -> bool:
-        return (
-            node.applied is Mode.ACCEPT and bool(node.up) and self.world.is_ready(self.world.by_address[node.address])
-        )
+        ready = self.world.is_ready(self.world.by_address[node.address])
+        return node.applied is Mode.ACCEPT and bool(node.up) and ready
 
     def _stable_serves(self, port: int) -> bool:
-        """It does, or it would at once: a backup carries the users as soon as no accept node is UP."""
-        stable = [n for n in self.world.nodes.values() if n.port == port and n.address not in self.green]
-        return any(n.applied is not Mode.REJECT and n.up and self.world.ready[n.address] for n in stable)
+        """It does, or would at once: a backup carries the users as soon as no accept node is UP.
 
-    def _could_have_served(self, port: int) -> bool:
-        """What somebody changed by hand a moment ago, or what died then, nobody could know: an answer may be older."""
+        Or it did: what somebody changed by hand a moment ago, or what died then, nobody could know.
+        """
         world = self.world
-        stable = {n.address for n in world.nodes.values() if n.port == port} - self.green
-        news = max([world.edited_at.get(port, -1e9), *(world.died_at.get(address, -1e9) for address in stable)])
-        return world.now - news < OLD_NEWS or self._stable_serves(port)
+        stable = [n for n in world.nodes.values() if n.port == port and n.address not in self.green]
+        if any(n.applied is not Mode.REJECT and n.up and world.ready[n.address] for n in stable):
+            return True
+        died = max((world.died_at.get(n.address, -1e9) for n in stable), default=-1e9)
+        return world.edited_within(OLD_NEWS, port) or world.now - died < OLD_NEWS
 
     def _still_open(self, what: str) -> None:
         if self.finished is not None and not self.frozen:
@@ -473,9 +466,8 @@ class Promises(Guard):
     def _could_go_back(self) -> bool:
         asked = self.asked_back_at
         retiring = self.retiring_at if self.retiring_at is not None else self.finished_at
-        return (
-            not self.frozen and asked is not None and (retiring is None or asked + HEARD < retiring) and not self.first
-        )
+        in_time = asked is not None and (retiring is None or asked + HEARD < retiring)
+        return in_time and not self.frozen and not self.first
 
     def _right_colour_serves(self, result: str) -> None:
         """Looked at when the journal says that it is over: what comes later is another story."""

@@ -7,10 +7,10 @@ from celadon.core.observed import Probe
 from celadon.core.release import Colour, Release
 from celadon.core.strategy import blue_green
 from tests.simulation.settings import Setting
-from tests.simulation.world import SETTLE, SimWorld
+from tests.simulation.world import SimWorld
 
 TIMING = Timing(
-    settle=SETTLE,
+    settle=10.0,
     bake=30.0,
     drain=25.0,
     quiet=2.0,

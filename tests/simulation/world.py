@@ -17,8 +17,7 @@ from tests.simulation.virtual import VirtualLoop
 
 TICK = 0.5  # seconds between two checks of the balancer's; users come in bunches as often
 RATE = 6.0  # requests a second
-SETTLE = 10.0  # seconds from asking for a change until it is true everywhere, or never will be
-STALE = 8.0  # seconds after a change for which an answer may be from before it, also within settle
+STALE = 8.0  # seconds after a change for which an answer may be from before it
 SHORT = (0.001, 0.05, 0.3, 3.0)  # seconds that a request takes
 LENGTHS = (*SHORT, 20.0)
 LONG = (*LENGTHS, 120.0, 600.0)
@@ -371,32 +370,24 @@ class SimWorld:
         self.nodes[id_] = Node(id_, port, address)
         self.touched()
 
+    def edited_within(self, seconds: float, port: int) -> bool:
+        return self.now < self.edited_at.get(port, -1e9) + seconds
+
     def remove_node(self, id_: int) -> None:
         """Deleted by hand, or with its instance."""
         node = self.nodes.pop(id_)
         self.edited_at[node.port] = self.deleted_at[node.address] = self.now
         self.touched()
 
-    def apply(
-        self,
-        id_: int,
-        mode: Mode,
-        weight: int,
-        *,
-        sent_at: float | None = None,
-        decided_at: float | None = None,
-        ours: bool = True,
-    ) -> None:
-        """The API takes a change; the data plane has it up to `lag` later, and within settle of the request."""
+    def apply(self, id_: int, mode: Mode, weight: int, *, decided_at: float | None = None, ours: bool = True) -> None:
+        """The API takes a change; the data plane has it up to `lag` later."""
         node = self.nodes.get(id_)
         if node is None:
             return  # somebody deleted it
-        sent_at = self.now if sent_at is None else sent_at
-        node.before = (node.mode, node.weight, node.up, min(self.now + STALE, sent_at + SETTLE))
+        node.before = (node.mode, node.weight, node.up, self.now + STALE)
         node.mode, node.weight = mode, weight
-        applies = min(self.now + self.random.uniform(0, self.lag), sent_at + SETTLE)
-        at = max([applies, *(change.at for change in node.changes)])
-        node.changes.append(Change(at, mode, weight, sent_at if decided_at is None else decided_at, ours))
+        at = max([self.now + self.random.uniform(0, self.lag), *(change.at for change in node.changes)])
+        node.changes.append(Change(at, mode, weight, self.now if decided_at is None else decided_at, ours))
         self._at_rest = False
         if not ours:
             self.edited_at[node.port] = self.now

@@ -133,11 +133,8 @@ class Docker:
 
     def _keep_down(self, container: str, name: str) -> None:
         """To the Engine a stop of what has exited is nothing: it would start it again when it restarts itself."""
-        try:
-            self.engine.post(f"/containers/{container}/update", {}, {"RestartPolicy": {"Name": "no"}})
-        except EngineError as error:
-            if error.status != 404:
-                raise AgentError(UNAVAILABLE, f"{name}: Docker Engine: {error.message}", "run it again") from error
+        with unless(name, 404):
+            self.engine.post(f"/containers/{container}/update", body={"RestartPolicy": {"Name": "no"}})
 
     def prune(self, app: str, keep: Sequence[str], host: str, artifacts: Sequence[str] = ()) -> None:
         """Remove this app's and this host's stopped containers of other releases, and their images.
@@ -253,11 +250,8 @@ class Docker:
 
     def signal(self, container: str, name: str) -> None:
         """One that has ended meanwhile needs none."""
-        try:
+        with unless(container[:12], 404, 409):
             self.engine.post(f"/containers/{container}/kill", {"signal": name})
-        except EngineError as error:
-            if error.status not in (404, 409):
-                raise AgentError(UNAVAILABLE, f"{container[:12]}: Docker Engine: {error.message}") from error
 
     def _labelled(self, app: str, host: str, port: int | None = None) -> Iterator[Json]:
         labels = ["celadon.app=" + app, "celadon.host=" + host]
@@ -316,6 +310,16 @@ def translated(what: str) -> Iterator[None]:
         if error.status == 400:
             raise AgentError(BUG, f"{what}: Docker Engine does not accept: {said}") from error
         raise AgentError(UNAVAILABLE, f"{what}: Docker Engine: {said}", "run it again") from error
+
+
+@contextlib.contextmanager
+def unless(what: str, *statuses: int) -> Iterator[None]:
+    """An Engine's error is one, unless it says that there is nothing left to do."""
+    try:
+        yield
+    except EngineError as error:
+        if error.status not in statuses:
+            raise AgentError(UNAVAILABLE, f"{what}: Docker Engine: {error.message}", "run it again") from error
 
 
 def _where(slot: Json) -> str:

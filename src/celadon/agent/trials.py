@@ -8,9 +8,7 @@ the next trial of the app.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import http.client
-import os
 import secrets
 import shutil
 import threading
@@ -19,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from celadon.agent import leavings, paths, probe, trial_places
+from celadon.agent import held, leavings, paths, probe, trial_places
 from celadon.agent.errors import AgentError
 from celadon.agent.main import Cancelled, Channel
 from celadon.agent.trial_places import Place
@@ -33,7 +31,6 @@ DEAF = 3.0  # seconds after SIGTERM that prove what the signal masks of the proc
 KILLED_WITHIN = 5.0  # seconds from SIGKILL to the end that the kernel tells
 SLOW_WITHIN = 60.0  # seconds for the slow request, the whole of it
 LINES = 20
-UNBORN = 60.0  # seconds after which a folder without a lock is nobody's
 
 
 def try_out(args: dict[str, Any], channel: Channel) -> dict[str, Any]:
@@ -51,12 +48,9 @@ def try_out(args: dict[str, Any], channel: Channel) -> dict[str, Any]:
 
 def sweep(app: str) -> None:
     """What an agent left that was killed."""
-    root = _root(app)
-    for folder in list(root.iterdir()) if root.is_dir() else []:
-        with _free(folder) as free:
-            if free:
-                trial_places.remove_left(folder)
-                shutil.rmtree(str(folder), ignore_errors=True)
+    for folder in held.left_in(_root(app)):
+        trial_places.remove_left(folder)
+        shutil.rmtree(str(folder), ignore_errors=True)
 
 
 def _root(app: str) -> Path:
@@ -78,7 +72,7 @@ def _folder(app: str) -> Iterator[Path]:
             for each in (_root(app), paths.app_dir(app), paths.state_root()):
                 each.rmdir()
 
-    with _held(folder), leavings.undone(remove):
+    with held.held(folder), leavings.undone(remove):
         yield folder
 
 
@@ -87,41 +81,6 @@ def _new_folder(root: Path) -> Path:
         with contextlib.suppress(FileNotFoundError):  # a trial that ended just now took the empty root away
             return paths.make_dir(root / secrets.token_hex(6))
     raise AgentError(UNAVAILABLE, f"{root}: comes and goes", "run it again")
-
-
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Locked while the block lasts. The lock is there only when it is held: a sweep finds none, or a held one."""
-    with open(str(folder / "lock.new"), "ab", opener=paths.private) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        (folder / "lock.new").rename(folder / "lock")
-        yield
-
-
-@contextlib.contextmanager
-def _free(folder: Path) -> Iterator[bool]:
-    """Whether its maker is gone; no other sweep thinks so while the block lasts."""
-    with contextlib.ExitStack() as stack:
-        try:
-            file = stack.enter_context(open(str(folder / "lock"), "ab", opener=_existing))
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            free = True
-        except FileNotFoundError:  # swept meanwhile, or just made; or its maker was killed before it came to its lock
-            free = _age(folder) > UNBORN
-        except BlockingIOError:
-            free = False
-        yield free
-
-
-def _existing(path: str, flags: int) -> int:
-    return os.open(path, flags & ~os.O_CREAT)
-
-
-def _age(folder: Path) -> float:
-    try:
-        return time.time() - folder.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
 
 
 # -- what is measured ------------------------------------------------------------------------------

@@ -87,14 +87,14 @@ def _is_old_news(scene: Scene, node: NodeSight) -> bool:
     """
     if not scene.fresh(node):
         return True
-    for slot in scene.rollout.candidate_slots:
-        host, sight = scene.host(slot), scene.slot(slot)
-        if slot.node_address != node.facts.address or host is None or host.seen_at is None or sight is None:
-            continue
-        replica = sight.facts.replica
-        again = replica is not None and (slot.key, replica.id) not in scene.journal.warmed
-        return again and not _is_sick(scene, slot) and node.read_at <= host.seen_at
-    return False
+    slot = scene.slot_at(node)
+    host = scene.host(slot) if slot is not None else None
+    sight = scene.slot(slot) if slot is not None else None
+    if slot is None or host is None or host.seen_at is None or sight is None:
+        return False
+    replica = sight.facts.replica
+    again = replica is not None and (slot.key, replica.id) not in scene.journal.warmed
+    return again and not _is_sick(scene, slot) and node.read_at <= host.seen_at
 
 
 def _leave_lone_backup(scene: Scene, home: traffic.Targets, off: traffic.Targets) -> Decision | None:
@@ -130,9 +130,8 @@ def _await_candidate(scene: Scene, off: traffic.Targets) -> Decision | None:
 def _kept_on(scene: Scene) -> list[NodeSight]:
     """Candidates that were asked out, and that serve as they did: also as their hosts see it."""
     well = {slot.node_address for slot in scene.rollout.candidate_slots if not _is_sick(scene, slot)}
-    seen = [n for n in scene.candidate_nodes if n.facts.mode is Mode.ACCEPT and n.facts.up is True]
-    asked = [n for n in seen if (it := scene.asked(n)) is not None and it.mode is Mode.REJECT]
-    return [node for node in asked if node.facts.address in well]
+    up = [n for n in scene.candidate_nodes if n.facts.mode is Mode.ACCEPT and n.facts.up and n.facts.address in well]
+    return [node for node in up if (asked := scene.asked(node)) is not None and asked.mode is Mode.REJECT]
 
 
 def _leave_backup(
@@ -180,11 +179,11 @@ def _holds(scene: Scene, node: NodeSight) -> bool:
     """
     if node.facts.mode is not Mode.BACKUP or node.facts.up is False:
         return False
-    for slot in scene.rollout.stable_slots:
-        if slot.node_address == node.facts.address:
-            sight = scene.slot(slot)
-            return sight is None or sight.fails == 0 if scene.reachable(slot) else node.facts.up is True
-    return False
+    slot = scene.slot_at(node)
+    if slot is None:
+        return False
+    sight = scene.slot(slot)
+    return sight is None or sight.fails == 0 if scene.reachable(slot) else node.facts.up is True
 
 
 def _rest_must_hold(scene: Scene, others: list[NodeSight]) -> Decision | None:

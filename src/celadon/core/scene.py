@@ -155,6 +155,11 @@ class Scene:
             return 0.0
         return host.lost_at - host.lost_since
 
+    def slot_at(self, node: NodeSight) -> Slot | None:
+        """The slot that this node sends its requests to."""
+        slots = (*self.rollout.candidate_slots, *self.rollout.stable_slots)
+        return next((slot for slot in slots if slot.node_address == node.facts.address), None)
+
     def nodes_at(self, slot: Slot) -> list[NodeSight]:
         """On every port, the test port too: whatever may send a request there."""
         return self._at.get(slot.node_address, [])

@@ -209,12 +209,12 @@ def _is_down(scene: Scene, node: NodeSight) -> bool:
 
     Unless nothing of stable is left on its port: then it is all that users have, if it comes back.
     """
-    if not _has_stable(scene, node.facts.port) and not _stays_down(scene, node):
-        return False
     asked = scene.asked(node)
     # Asked to take traffic and not seen so yet: its status is from before, and says nothing.
     unseen = asked is not None and asked.mode is not Mode.REJECT and asked.mode is not node.facts.mode
-    return scene.goal is Goal.BACK and node.facts.up is False and not unseen
+    if scene.goal is not Goal.BACK or node.facts.up is not False or unseen:
+        return False
+    return _has_stable(scene, node.facts.port) or _stays_down(scene, node)
 
 
 def _has_stable(scene: Scene, port: int) -> bool:
@@ -225,13 +225,13 @@ def _has_stable(scene: Scene, port: int) -> bool:
 
 def _stays_down(scene: Scene, node: NodeSight) -> bool:
     """As its host sees it, for as long as coming up may take; or its host is silent, too."""
-    for slot in scene.rollout.candidate_slots:
-        if slot.node_address == node.facts.address:
-            sight = scene.slot(slot)
-            if not scene.reachable(slot) or sight is None:
-                return scene.lost_for(slot) >= scene.timing.lost
-            return sight.fails * scene.timing.interval >= scene.timing.up_within
-    return True
+    slot = scene.slot_at(node)
+    if slot is None:
+        return True
+    sight = scene.slot(slot)
+    if not scene.reachable(slot) or sight is None:
+        return scene.lost_for(slot) >= scene.timing.lost
+    return sight.fails * scene.timing.interval >= scene.timing.up_within
 
 
 def _stays(node: NodeSight, targets: Targets) -> bool:

@@ -132,7 +132,7 @@ class App:
         intent = await self.intent()
         if intent is None or intent.finished:
             if keep is None and (intent is not None or await self._adopted() is None):
-                raise Refused("no rollout is open", hint="celadon history · celadon deploy VERSION")
+                raise _none_is_open()
             return await self._restore(keep)
         stable = intent.rollout.stable_colour
         if keep is not None and keep != stable:
@@ -323,15 +323,10 @@ class App:
         """Write down what a person wants; a living driver acts on it within two seconds."""
         while True:
             raw = await self.world.store.read_intent()
-            intent = decode_intent(raw)
-            if intent is None or intent.finished:
-                raise Refused("no rollout is open", hint="celadon status")
+            intent = _open_one(decode_intent(raw))
             wanted = msgspec.structs.replace(intent, requests=change(intent.requests))
             if await self.world.store.swap_intent(raw, msgspec.json.encode(wanted)):
                 return wanted
-
-    def _lease(self) -> Lease:
-        return Lease(self.world.store, self.world.clock, self.who, self.wanted.timing.lease)
 
     async def _take(self, lease: Lease) -> None:
         try:
@@ -347,7 +342,7 @@ class App:
     @asynccontextmanager
     async def _held(self) -> AsyncIterator[Lease]:
         """The lease, for as long as the block lasts."""
-        lease = self._lease()
+        lease = Lease(self.world.store, self.world.clock, self.who, self.wanted.timing.lease)
         await self._take(lease)
         try:
             yield lease
@@ -355,10 +350,7 @@ class App:
             await lease.give_back()
 
     async def _open_intent(self) -> Intent:
-        intent = await self.intent()
-        if intent is None or intent.finished:
-            raise Refused("no rollout is open", hint="celadon history · celadon deploy VERSION")
-        return intent
+        return _open_one(await self.intent())
 
     async def _newest(self) -> Intent:
         intent = await self.intent()
@@ -368,19 +360,15 @@ class App:
 
     async def _drive_or_follow(self, each: Each | None = None) -> Ending:
         """Where another driver lives, what it does from now on is told to `each`."""
-        lease = self._lease()
         known = (await self._folded(await self._newest())).length if each is not None else 0
         try:
-            await lease.take()
+            async with self._held() as lease:
+                intent = await self._newest()
+                if not intent.finished:  # else the other driver ended while its lease was looked at
+                    return await self._drive(lease, intent)
         except Held:
-            return await self.follow(each, start=known)
-        try:
-            intent = await self._newest()
-            if intent.finished:  # the other driver did what was asked, and ended, while its lease was looked at
-                return await self.follow(each, start=known)
-            return await self._drive(lease, intent)
-        finally:
-            await lease.give_back()
+            pass
+        return await self.follow(each, start=known)
 
     async def _drive(self, lease: Lease, intent: Intent) -> Ending:
         began = self.world.clock.now()
@@ -479,6 +467,16 @@ class App:
         if not await self.world.store.swap_intent(raw, msgspec.json.encode(intent)):
             raise Unavailable("another deployer opened a rollout a moment ago", hint="celadon status")
         return intent
+
+
+def _open_one(intent: Intent | None) -> Intent:
+    if intent is None or intent.finished:
+        raise _none_is_open()
+    return intent
+
+
+def _none_is_open() -> Refused:
+    return Refused("no rollout is open", hint="celadon history · celadon deploy VERSION")
 
 
 def _already_live(opening: Opening, scout: Scout) -> Ending:

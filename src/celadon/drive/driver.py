@@ -28,6 +28,7 @@ from celadon.drive.perform import Performer, asked_before, host_of
 from celadon.ports import World, Writ
 
 LONGEST = 1.5  # of an interval: in each of them every host answers, or is silent, and that wakes the loop, too
+OVERSLEPT = 10.0  # seconds beyond an interval after which this machine was not busy, but asleep
 GATHER = 0.1  # of an interval: answers of hosts that come so close together are decided on together
 
 
@@ -272,7 +273,10 @@ class Driver:
     async def _keep_looking(self, host: str) -> None:
         try:
             while True:
+                woke_by = self._world.clock.now() + self.rollout.timing.interval + OVERSLEPT
                 await self._world.clock.sleep(self.rollout.timing.interval)
+                if self._world.clock.now() > woke_by:
+                    self._memory.did_not_ask(host, self._world.clock.now())
                 await self._look_at(host)
                 self._wake_soon()
         except Exception as error:  # noqa: BLE001 - raised by the loop

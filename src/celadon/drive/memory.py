@@ -48,9 +48,12 @@ class Memory:
             self.nodes = self.nodes | {id_: self._sight(facts, at)}
 
     def changed_node(self, id_: int, at: Instant) -> None:
-        """A request to change it has ended: settle counts from here, and not from when it was written down."""
+        """By then a request to change it has been done, or never will be: settle counts from there.
+
+        Not from when it was written down, nor from an answer that may be older.
+        """
         if (node := self.nodes.get(id_)) is not None:
-            self.nodes = self.nodes | {id_: msgspec.structs.replace(node, since=at)}
+            self.nodes = self.nodes | {id_: msgspec.structs.replace(node, since=max(node.since, at))}
 
     def _sight(self, facts: NodeFacts, at: Instant) -> NodeSight:
         before = self.nodes.get(facts.id)
@@ -63,7 +66,7 @@ class Memory:
         return NodeSight(
             facts=facts,
             read_at=at,
-            since=before.since if same else at,
+            since=before.since if same else max(before.since, at),
             reads=before.reads + 1 if same and before.facts.up == facts.up else 1,
             was_off=was_off,
             rose=accepts and (before.rose or (before.was_off and facts.up is True)),
@@ -86,6 +89,11 @@ class Memory:
         since = before.lost_since if before.lost_since is not None else at
         lost = msgspec.structs.replace(before, lost_since=since, lost_at=at, problem=problem)
         self.hosts = self.hosts | {name: lost}
+
+    def did_not_ask(self, name: str, at: Instant) -> None:
+        """This machine slept: what a host left unanswered before says nothing of the time since."""
+        if (host := self.hosts[name]).lost_since is not None:
+            self.hosts = self.hosts | {name: msgspec.structs.replace(host, lost_since=at, lost_at=at)}
 
     def _slot(
         self, before: SlotSight | None, facts: SlotFacts, at: Instant, expected: dict[SlotKey, ReleaseId | None]

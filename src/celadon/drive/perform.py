@@ -40,7 +40,7 @@ from celadon.drive.memory import Memory
 from celadon.ports import Placement, WarmUp, World, Writ
 
 PUT_DEADLINE = 0.4  # of the lease's time to live: a PUT must end, or be given up, well before it lapses
-PUT_SETTLES = 0.4  # of settle: a write whose answer was lost lands in it, or never; an answer may be as old as the rest
+PUT_SETTLES = 0.4  # of settle: a write whose answer was lost has landed by then, or never will
 PUT_MARGIN = 0.2
 TAIL_LINES = 12  # of a replica's log, for the message of why its release was left
 TAILS = 2  # replicas: more of the same says no more
@@ -116,12 +116,14 @@ class Performer:
         deadline = min(self._lease.ttl * PUT_DEADLINE, self._rollout.timing.settle * PUT_SETTLES)
         if self._lease.remaining < deadline + self._lease.ttl * PUT_MARGIN:
             raise Unavailable("the lease ends too soon to change the balancer")
+        clock = self._world.clock
+        lands_by = sent_at = clock.now()
         try:
             await self._world.balancer.set_node(node.facts, action.mode, action.weight, deadline)
         except NoAnswer:
-            pass  # it may have been done: the read that follows says so, and it is asked again if not
+            lands_by = sent_at + deadline  # or never: the read that follows says so, and it is asked again if not
         finally:
-            self._memory.changed_node(action.node, self._world.clock.now())
+            self._memory.changed_node(action.node, max(lands_by, clock.now()))
 
     async def _run(self, action: RunCommand, because: str) -> None:
         commands = self._rollout.tests if action.kind == "test" else self._rollout.hooks
