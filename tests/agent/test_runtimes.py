@@ -9,6 +9,11 @@ from pathlib import Path
 import pytest
 from tests.agent.docker.test_engine import StandIn, plain
 
+from celadon.agent import fence, operations, runtimes, settings
+from celadon.agent.docker import Docker
+from celadon.agent.errors import AgentError
+from celadon.agent.main import Channel
+
 PRESENT = """\
 import json
 from celadon.agent import runtimes
@@ -77,3 +82,23 @@ def test_an_engine_that_is_away_hides_no_container(tmp_path: Path, home: Path) -
 def test_an_engine_that_is_not_there_is_no_trouble_before_the_first_container(tmp_path: Path, home: Path) -> None:
     home.joinpath(".local/share/celadon/shop/releases/0123456789/started.json").unlink()
     assert present(home, f"unix://{tmp_path}/engine.sock") == ["venv"]
+
+
+def test_what_may_have_started_is_known_before_it_is_tried(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Engine may have made the container, and only its answer be lost."""
+    engine = state / "engine.sock"
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{engine}")
+    docker = Docker()  # one that has not asked yet where its Engine is
+    monkeypatch.setattr("celadon.agent.docker.start", docker.start)
+    monkeypatch.setattr("celadon.agent.docker.artifacts", docker.artifacts)
+    release = {"id": "0123456789", "runtime": "docker", "artifact": "shop@sha256:0"}
+    slot = {"host": "web-1", "address": "127.0.0.1", "port": 6100}
+    settings.put("shop", release, {})
+    fence.raise_to("shop", 1)
+    assert sorted(runtimes.present("shop")) == ["venv"]
+    with pytest.raises(AgentError, match="no Docker Engine"):
+        operations.start(
+            {"app": "shop", "fence": 1, "placement": {"release": release, "slot": slot}}, Channel(1, lambda *_: None)
+        )
+    with pytest.raises(AgentError, match="shop has containers in it"):
+        runtimes.present("shop")

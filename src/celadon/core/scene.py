@@ -107,8 +107,8 @@ class Scene:
         So does what nobody knows to have been raised: an answer that shows it UP may be from before it was lowered.
         """
         id_, journal = node.facts.id, self.journal
-        asking = any(isinstance(action, SetNode) and action.node == id_ for action in self.observed.in_flight)
-        rose = node.rose and id_ not in journal.netted and not asking and not journal.is_refused(id_)
+        under_way = any(isinstance(action, SetNode) and action.node == id_ for action in self.observed.in_flight)
+        rose = node.rose and id_ not in journal.netted and not under_way and not journal.is_refused(id_)
         return self.up(node) and (rose or self.settled(node))
 
     def was_lowered(self, node: NodeSight) -> bool:
