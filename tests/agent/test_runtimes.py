@@ -86,8 +86,7 @@ def test_an_engine_that_is_not_there_is_no_trouble_before_the_first_container(tm
 
 def test_what_may_have_started_is_known_before_it_is_tried(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Engine may have made the container, and only its answer be lost."""
-    engine = state / "engine.sock"
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{engine}")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nobody/engine.sock")  # short: a socket's path has 107 bytes
     docker = Docker()  # one that has not asked yet where its Engine is
     monkeypatch.setattr("celadon.agent.docker.start", docker.start)
     monkeypatch.setattr("celadon.agent.docker.artifacts", docker.artifacts)

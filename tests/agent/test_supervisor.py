@@ -6,18 +6,41 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.rig import pythons
 
-from celadon.agent import initsystem, supervisor
+from celadon.agent import initsystem, paths, replicas, supervisor
+from celadon.agent.errors import AgentError
 
 pytestmark = pytest.mark.slow  # supervisors and replicas as processes
 
 PROGRAM = Path(supervisor.__file__)
+SLOT = {"host": "web-1", "address": "127.0.0.1", "port": 6200}
+
+# The supervisor, with SIGTERM raised by itself in the nth moment (a call or a return) after its command was started.
+TOLD_AT = """\
+import importlib.util, os, signal, sys
+program, directory, left = sys.argv[1], sys.argv[3], int(sys.argv[2])
+spec = importlib.util.spec_from_file_location("supervisor", program)
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+module.POLL = 0.001
+
+def moment(*_):
+    global left
+    if os.path.exists(directory + "/state.json"):
+        left -= 1
+        if left == 0:
+            sys.setprofile(None)
+            signal.raise_signal(signal.SIGTERM)
+
+sys.setprofile(moment)
+module.main()
+"""
 
 
 class Supervised:
@@ -28,8 +51,9 @@ class Supervised:
         self.python = python
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self, source: str, **spec: Any) -> subprocess.Popen[bytes]:
-        self.directory.mkdir(exist_ok=True)
+    def start(self, source: str, before: Sequence[str] = (), **spec: Any) -> subprocess.Popen[bytes]:
+        """`before`: what to run instead of the program itself."""
+        self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "env").write_text(json.dumps({"GIVEN": "value"}))
         usual = {
             "argv": [sys.executable, "-u", "-c", source],
@@ -40,11 +64,11 @@ class Supervised:
             "grace": 5.0,
         }
         (self.directory / "spec.json").write_text(json.dumps({**usual, **spec}))
-        return self.again()
+        return self.again(before)
 
-    def again(self) -> subprocess.Popen[bytes]:
+    def again(self, before: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "CELADON_MARK": "kept", "LEAKED": "no"}
-        command = [self.python, "-I", str(PROGRAM), str(self.directory)]
+        command = [self.python, "-I", *(before or [str(PROGRAM)]), str(self.directory)]
         self.processes.append(subprocess.Popen(command, env=environment))
         return self.processes[-1]
 
@@ -113,6 +137,65 @@ def test_sigterm_goes_to_the_command_and_ends_both(supervised: Supervised) -> No
     assert supervised.log() == ["up", "bye"]
     state = supervised.state()
     assert (state["phase"], state["exit_code"]) == ("stopped", 0)
+
+
+def test_it_may_be_told_in_any_moment_of_its_wait(tmp_path: Path) -> None:
+    """A handler runs between two steps of what it interrupts: were it to take a lock, that one might have it."""
+    told = [(Supervised(tmp_path / str(moment), sys.executable), moment) for moment in range(1, 41)]
+    try:
+        for one, moment in told:
+            one.start("", before=["-c", TOLD_AT, str(PROGRAM), str(moment)], argv=["/bin/sleep", "600"])
+        ended = {moment: one.processes[0].wait(30) for one, moment in told}
+        assert ended == {moment: 0 for _, moment in told}
+        assert {one.state()["phase"] for one, _ in told} == {"stopped"}
+    finally:
+        for one, _ in told:
+            one.close()
+
+
+def test_a_stop_names_the_supervisor_that_does_not_end(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replicas, "STOP_MARGIN", 0.2)
+    stuck = Supervised(replica_directory(), sys.executable)
+    try:
+        process = stuck.start("import time; print('up'); time.sleep(600)", release="0123456789", slot=SLOT)
+        stuck.until(stuck.log)
+        process.send_signal(signal.SIGSTOP)
+        with pytest.raises(AgentError, match="did not end within") as caught:
+            replicas.stop("shop", "0123456789", SLOT, 0.2)
+        assert caught.value.hint == f"on the host: kill -9 {process.pid}   then run this again"
+        process.kill()
+        process.wait()
+        replicas.stop("shop", "0123456789", SLOT, 0.2)
+        assert supervisor.process_start(stuck.state()["pid"]) is None
+    finally:
+        stuck.close()
+
+
+def test_a_number_from_before_a_boot_is_nobodys(state: Path) -> None:
+    """The supervisor that the boot started holds the directory, and has not written yet who it is."""
+    directory = replica_directory()
+    directory.mkdir(parents=True)
+    (directory / "spec.json").write_text(json.dumps({"release": "0123456789", "slot": SLOT}))
+    holds = "import fcntl, sys, time; lock = open(sys.argv[1], 'ab'); fcntl.flock(lock, fcntl.LOCK_EX); time.sleep(1)"
+    innocent = subprocess.Popen(["/bin/sleep", "600"])
+    holder = subprocess.Popen([sys.executable, "-c", holds, str(directory / "lock")])
+    try:
+        number = {"supervisor": innocent.pid, "boot_id": "of the boot before"}
+        (directory / "state.json").write_text(json.dumps(number))
+        while not supervisor.supervised(directory):
+            assert holder.poll() is None
+        replicas.stop("shop", "0123456789", SLOT, 30.0)
+        assert not supervisor.supervised(directory)
+        assert innocent.poll() is None
+    finally:
+        for process in (innocent, holder):
+            process.kill()
+            process.wait()
+
+
+def replica_directory() -> Path:
+    name = paths.replica_name("shop", "0123456789", str(SLOT["host"]), int(str(SLOT["port"])))
+    return paths.app_dir("shop") / "replicas" / name
 
 
 def test_workers_get_no_sigterm_and_may_finish_within_the_grace(supervised: Supervised) -> None:

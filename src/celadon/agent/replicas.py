@@ -193,15 +193,19 @@ def _await_birth(directory: Path, name: str) -> None:
 
 
 def _stop_supervisor(directory: Path, name: str, grace: float) -> None:
-    state = paths.read_json(directory / "state.json") or {}
-    if "supervisor" in state:
-        # The lock says that a supervisor lives, the file who it is: it wrote the file after it took the lock.
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(state["supervisor"]), signal.SIGTERM)
+    """The lock says that a supervisor lives, the file who it is. It writes the file a moment after it took the lock."""
     end = time.monotonic() + grace + STOP_MARGIN
+    told = None
     while supervisor.supervised(directory):
+        state = paths.read_json(directory / "state.json") or {}
+        who = state.get("supervisor") if state.get("boot_id") == supervisor.boot_id() else None
+        if who is not None and who != told:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(who), signal.SIGTERM)
+            told = who
         if time.monotonic() > end:
-            raise AgentError(UNAVAILABLE, f"{name}: its supervisor did not end within {grace + STOP_MARGIN:g} s")
+            hint = f"on the host: kill -9 {who}   then run this again" if who is not None else ""
+            raise AgentError(UNAVAILABLE, f"{name}: its supervisor did not end within {grace + STOP_MARGIN:g} s", hint)
         time.sleep(POLL)
 
 

@@ -107,30 +107,40 @@ class Supervisor:
         self._directory = directory
         self._spec: dict[str, Any] = json.loads((directory / "spec.json").read_bytes())
         self._log = Log(directory, int(self._spec.get("log_bytes", LOG_BYTES)))
-        self._stopping = threading.Event()
+        self._told: list[int] = []  # signals to stop
         self._child: subprocess.Popen[bytes] | None = None
         self._restarts = 0
         self._exit_code: int | None = None
         self._drain: threading.Thread | None = None
 
     def run(self) -> None:
-        signal.signal(signal.SIGTERM, lambda _signal, _frame: self._stopping.set())
+        signal.signal(signal.SIGTERM, self._stop_soon)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         pause = FIRST_PAUSE
-        while not self._stopping.is_set():
+        while not self._told:
             began = time.monotonic()
             self._start()
             self._wait()
-            if self._stopping.is_set():
+            if self._told:
                 break
             if time.monotonic() - began > SETTLED:
                 pause = FIRST_PAUSE
             self._write("waiting")
-            self._stopping.wait(pause)
+            self._sleep(pause)
             pause = min(pause * 2, LAST_PAUSE)
-            if not self._stopping.is_set():
+            if not self._told:
                 self._restarts += 1
         self._write("stopped")
+
+    def _stop_soon(self, number: int, _frame: object) -> None:
+        # Without a lock, so no `threading.Event`: this interrupts the thread that waits for it and may hold its lock.
+        self._told.append(number)
+
+    def _sleep(self, seconds: float) -> None:
+        """That long, or until told to stop."""
+        end = time.monotonic() + seconds
+        while not self._told and time.monotonic() < end:
+            time.sleep(min(seconds, POLL))
 
     def _start(self) -> None:
         try:
@@ -162,11 +172,12 @@ class Supervisor:
         if child is None:
             return
         while child.poll() is None:
-            if self._stopping.wait(POLL):
+            self._sleep(POLL)
+            if self._told:
                 self._stop(child)
         self._exit_code = child.returncode if child.returncode >= 0 else 128 - child.returncode
         # What its workers still hold (the port, above all) would keep the next start from listening.
-        if not self._stopping.is_set():
+        if not self._told:
             kill_group(child.pid)
         if self._drain is not None:
             self._drain.join(DRAIN_WITHIN)  # its last words come before the news of its end
