@@ -1,6 +1,7 @@
 """The live view and the summary from hand-made values: what a person reads, at any width."""
 
 import io
+import json
 
 import msgspec
 import pytest
@@ -157,6 +158,25 @@ def test_off_a_terminal_there_is_a_line_an_event_and_none_a_look() -> None:
     watched(Output(io.StringIO(), err, {}), SETTLE, SETTLE, put, SETTLE)
     assert len(err.getvalue().splitlines()) == 2
     assert "shift: lower 192.168.130.11:5000 to reject" in err.getvalue()
+
+
+@pytest.mark.parametrize("machine", [False, True])
+def test_what_failed_and_is_tried_again_is_told_when_it_fails(*, machine: bool) -> None:
+    """Once, with its reason: a stop that is tried for minutes must not look like one long stop."""
+    out, err = io.StringIO(), io.StringIO()
+    output = Output(out, err, {})
+    output.json = machine
+    screen = Screen(output, Machine())
+    key, error = f"Stop {BLUE.key}", "its supervisor did not end within 40 s"
+    for count in (1, 1, 2, 2):  # the first had failed before this driver came
+        seen = msgspec.structs.replace(observed(), journal=Journal(failures={key: (count, 7.0, error, False)}))
+        screen(seen, INTENT, SETTLE, 9.0)
+    if machine:
+        (line,) = map(json.loads, out.getvalue().splitlines())
+        assert (line["event"], line["at"], line["step"]) == ("action_failed", 7.0, "probe")
+        assert (line["data"]["action"], line["data"]["error"]) == (key, error)
+    else:
+        assert err.getvalue().count(f"probe: failed: {key}: {error} (it is tried again)") == 1
 
 
 def test_json_lines_hold_the_event_itself() -> None:

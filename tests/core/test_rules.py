@@ -304,7 +304,7 @@ def test_trying_again_gets_rarer(failures: int, pause: float) -> None:
     facts = Facts(slots=1)
     for _ in range(failures):
         facts.event(ActionFailed(action="PutSettings green-0", error="no", at=NOW - 1))
-    assert facts.decide() == Wait(NOW - 1 + pause, "settings to green-0: a moment ago this failed")
+    assert facts.decide() == Wait(NOW - 1 + pause, "settings to green-0: a moment ago this failed: no")
     facts.now = NOW - 1 + pause
     assert facts.actions() == (PutSettings("green-0"),)
 

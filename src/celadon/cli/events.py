@@ -61,8 +61,8 @@ def told(event: Event) -> str:  # noqa: C901, PLR0912 - one case an event
             return f"tidied {host}"
         case Paused(paused=paused):
             return "paused" if paused else "unpaused"
-        case ActionFailed(action=action, error=error):
-            return f"failed: {action}: {error}"
+        case ActionFailed(action=action, error=error, hint=hint):
+            return f"failed: {action}: {error}" + (f" ({hint})" if hint else "")
         case ActionWorked(action=action):
             return f"worked again: {action}"
         case Noted(text=text):

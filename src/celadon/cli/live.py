@@ -15,7 +15,7 @@ from celadon.cli.progress import BACK, Progress, coming, public, stays
 from celadon.cli.view import Line, Picture, draw
 from celadon.core.action import Act, Action, Decision, Finish, Halt, Record
 from celadon.core.intent import Intent
-from celadon.core.journal import Event
+from celadon.core.journal import ActionFailed, Event, Journal
 from celadon.core.scene import Observed
 from celadon.ports import Clock
 
@@ -51,12 +51,17 @@ class Screen:
         self._followed = False  # another driver acts, and its journal is read
 
     def __call__(self, observed: Observed, intent: Intent, decision: Decision, now: float) -> None:
+        failed = failures_between(self._picture.observed.journal, observed.journal) if self._picture is not None else []
         before, self._progress = self._progress, self._progress.after(observed, intent, decision, now)
         self._picture = Picture(progress=self._progress, observed=observed, intent=intent, now=now)
         if self._output.json:
+            for event in failed:
+                self._output.stream({**as_line(event), "step": self._progress.now})
             for line in events_of(decision, self._progress, at=self._utc()):
                 self._output.stream(line)
         elif not self._output.live:
+            for event in failed:
+                self._say(f"{self._progress.now}: {told(event)} (it is tried again)")
             self._tell(before, intent, decision)
         elif self._live is None:
             self._draw()
@@ -145,6 +150,15 @@ class Screen:
                 self._said_at = self._now()
                 continue
             self._say(f"{self._progress.now}: {self._progress.because} ({public(self._picture.observed)})")
+
+
+def failures_between(before: Journal, after: Journal) -> list[ActionFailed]:
+    """Those after which the same is tried again. Any other is the reason of what comes next, which tells it."""
+    return [
+        ActionFailed(action=action, error=error, at=at)
+        for action, (count, at, error, final) in after.failures.items()
+        if not final and count > (before.failures[action][0] if action in before.failures else 0)
+    ]
 
 
 def _is_event(decision: Decision) -> bool:

@@ -62,7 +62,9 @@ def hold_back(decision: Decision, scene: Scene) -> Decision:
     ready = tuple(action for action in free if due[action] <= scene.now)
     if ready:
         return Act(ready, decision.because)
-    return Wait(min(due.values()), f"{decision.because}: a moment ago this failed")
+    first = min(free, key=due.__getitem__)
+    _, _, error, _ = scene.journal.failures[failure_key(first)]  # what waits has failed
+    return Wait(due[first], f"{decision.because}: a moment ago this failed: {error}")
 
 
 def _retry_at(scene: Scene, action: Action) -> Instant:
