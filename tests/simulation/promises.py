@@ -250,8 +250,9 @@ class Promises(Guard):
         self.world.patient_until = self.world.now + self.rollout.timing.up_within - 1.0
         if self.hopeless_at is None or event.get("asked_by") or self._disturbed:
             return
-        late = self.world.now - self.hopeless_at - self.rollout.timing.start_within
-        if late > LATE:
+        timing = self.rollout.timing
+        due = timing.start_within + (timing.lost if self.world.faults["host"] else 0.0)  # one that is lost has its own
+        if (late := self.world.now - self.hopeless_at - due) > LATE:
             self.broke("deadlines", f"the candidate was left {late:.0f} s after its time")
 
     @property
