@@ -53,6 +53,10 @@ class Supervised:
 
     def start(self, source: str, before: Sequence[str] = (), **spec: Any) -> subprocess.Popen[bytes]:
         """`before`: what to run instead of the program itself."""
+        self.specify(source, **spec)
+        return self.again(before)
+
+    def specify(self, source: str, **spec: Any) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "env").write_text(json.dumps({"GIVEN": "value"}))
         usual = {
@@ -64,7 +68,6 @@ class Supervised:
             "grace": 5.0,
         }
         (self.directory / "spec.json").write_text(json.dumps({**usual, **spec}))
-        return self.again(before)
 
     def again(self, before: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "CELADON_MARK": "kept", "LEAKED": "no"}
@@ -241,6 +244,25 @@ def test_a_crash_takes_its_workers_along(supervised: Supervised) -> None:
     supervised.until(lambda: supervised.state()["restarts"] >= 1)
     first = int(supervised.log()[0].split()[1])
     supervised.until(lambda: supervisor.process_start(first) is None)
+
+
+def test_what_a_crash_left_is_ended_while_the_number_is_still_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once a process was waited for, the next one on the machine may get its number, and the signals that go there."""
+    Supervised(tmp_path / "replica", sys.executable).specify("import sys; sys.exit(4)")
+    seen = []
+    monkeypatch.setattr(supervisor, "kill_group", lambda pid: seen.append(Path(f"/proc/{pid}/stat").read_bytes()))
+    one = supervisor.Supervisor(tmp_path / "replica")
+    one._start()
+    one._wait()
+    assert one._child is not None
+    assert one._child.stdout is not None
+    one._child.stdout.close()
+    one._log._file.close()
+    (stat,) = seen
+    assert stat.rpartition(b")")[2].split()[0] == b"Z"
+    assert one._exit_code == 4
 
 
 def test_logs_are_bounded(supervised: Supervised) -> None:

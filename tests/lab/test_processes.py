@@ -18,6 +18,7 @@ from celadon.lab.processes import (
     end_from_pidfile,
     end_now,
     gone,
+    left_behind,
     look,
     members,
     send,
@@ -122,6 +123,18 @@ def test_a_member_of_a_strangers_session_does_not_claim_it(spawn: Spawn) -> None
     assert stranger.pid not in {process.pid for process in found}
     for process in members(stranger.pid):
         end_now(process)
+
+
+def test_nothing_is_left_behind_in_a_session_that_begins_anew(spawn: Spawn) -> None:
+    family, stranger = spawn("/bin/sh", "-c", "sleep 1000 & echo ready; wait"), spawn()
+    assert family.stdout is not None
+    family.stdout.readline()
+    (survivor,) = [process for process in members(family.pid) if process.pid != family.pid]
+    os.kill(family.pid, signal.SIGKILL)
+    family.wait()
+    assert left_behind(family.pid) == (survivor,)
+    assert left_behind(stranger.pid) == ()  # a number that was given away
+    end_now(survivor)
 
 
 def test_pidfiles_end_the_process_they_mean(spawn: Spawn, tmp_path: Path) -> None:

@@ -148,7 +148,11 @@ class Lab:
             )
         self._machines.append(machine)
         pid = self._first_child(machine.pid)
-        self._ip("link", "add", f"h{number}", "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+        try:
+            self._ip("link", "add", f"h{number}", "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+        except AssertionError as error:
+            said = (folder / "log").read_text(errors="replace")[-3000:]
+            raise AssertionError(f"{error}\n{name} ({pid}), exit {machine.poll()}: {said}") from None
         self._ip("link", "set", f"h{number}", "master", "lab0", "up")
         _run("nsenter", f"--net=/proc/{pid}/ns/net", "--", "ip", "addr", "add", f"{address}/17", "dev", "eth0")
         _run("nsenter", f"--net=/proc/{pid}/ns/net", "--", "ip", "link", "set", "eth0", "up")

@@ -217,7 +217,8 @@ def _stop_orphan(pid: int, grace: float) -> None:
     end = time.monotonic() + grace
     while time.monotonic() < end and supervisor.process_start(pid) == born:
         time.sleep(POLL)
-    supervisor.kill_group(pid)
+    if supervisor.process_start(pid) in (born, None):  # else its number is another's by now
+        supervisor.kill_group(pid)
 
 
 def _open(slot: dict[str, Any]) -> int:

@@ -171,29 +171,29 @@ class Supervisor:
         child = self._child
         if child is None:
             return
-        while child.poll() is None:
+        while not _has_ended(child.pid):
             self._sleep(POLL)
             if self._told:
-                self._stop(child)
-        self._exit_code = child.returncode if child.returncode >= 0 else 128 - child.returncode
+                self._stop(child.pid)
         # What its workers still hold (the port, above all) would keep the next start from listening.
         if not self._told:
             kill_group(child.pid)
+        code = child.wait()
+        self._exit_code = code if code >= 0 else 128 - code
         if self._drain is not None:
             self._drain.join(DRAIN_WITHIN)  # its last words come before the news of its end
 
-    def _stop(self, child: subprocess.Popen[bytes]) -> None:
+    def _stop(self, child: int) -> None:
         """SIGTERM to the command itself; SIGKILL to all it started once the grace is over."""
         end = time.monotonic() + self._grace()
         self._write("stopping")
-        with contextlib.suppress(ProcessLookupError):
-            child.send_signal(signal.SIGTERM)
+        os.kill(child, signal.SIGTERM)
         while time.monotonic() < end:
-            if child.poll() is not None and not any(session_members(child.pid)):
+            if _has_ended(child) and not any(session_members(child)):
                 return
             time.sleep(POLL)
-        kill_group(child.pid)
-        child.wait()
+        kill_group(child)
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
 
     def _grace(self) -> float:
         try:
@@ -226,6 +226,11 @@ class Supervisor:
 def kept_environment() -> dict[str, str]:
     """What this process was given is not passed on, but for what tells a program whose machine it is on."""
     return {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("CELADON_")}
+
+
+def _has_ended(child: int) -> bool:
+    """It is not waited for: while it is a zombie, nobody else gets its number, and what it started can be signalled."""
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def kill_group(leader: int) -> None:

@@ -89,6 +89,12 @@ def members(session: int) -> tuple[Process, ...]:
     return tuple(who.process for who in everyone() if who.session == session)
 
 
+def left_behind(session: int) -> tuple[Process, ...]:
+    """The members of a session whose leader was waited for. Only when there are none can its number be used again."""
+    found = members(session)
+    return () if any(process.pid == session for process in found) else found
+
+
 def end_all(marker: str, *, within_seconds: float = 10) -> None:
     """SIGKILL all that belong to the marker until none is left: what they start meanwhile belongs to it too."""
     deadline = time.monotonic() + within_seconds

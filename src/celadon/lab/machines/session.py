@@ -9,7 +9,7 @@ from pathlib import Path
 
 import asyncssh
 
-from celadon.lab.processes import Process, look, members
+from celadon.lab.processes import Process, left_behind, look
 
 log = logging.getLogger(__name__)
 CHUNK = 65536
@@ -30,7 +30,7 @@ class Account:
     def leader_ended(self, session: int) -> None:
         """A session's first process is gone: from now on its members themselves stand for it."""
         self.known = {process for process in self.known if look(process.pid) is not None}
-        self.known |= set(members(session))
+        self.known |= set(left_behind(session))
 
 
 async def run_on_pipes(account: Account, process: "asyncssh.SSHServerProcess[bytes]") -> None:
