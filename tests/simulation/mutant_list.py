@@ -16,7 +16,7 @@ from celadon.core import live as lives
 from celadon.core import scene as scenes
 from celadon.core.action import Act, Decision, Record, Start
 from celadon.core.journal import Abandoned, Returning, Target
-from celadon.core.observed import Mode, NodeFacts
+from celadon.core.observed import Mode, NodeFacts, NodeSight
 from celadon.core.release import Colour, Slot
 from celadon.core.scene import Goal, Scene
 from celadon.drive import app as apps
@@ -115,6 +115,13 @@ def _all_at_once(scene: Scene, _stable: Any, home: traffic.Targets, off: traffic
 
 def _lone_at_once(scene: Scene, home: traffic.Targets, off: traffic.Targets) -> Decision | None:
     return traffic.move(scene, home | off)
+
+
+HOLDS = going_back._holds
+
+
+def _down_before(scene: Scene, node: NodeSight) -> bool:
+    return node.facts.up is not False and HOLDS(scene, node)
 
 
 # -- lease, log, memory, loop ----------------------------------------------------------------------------
@@ -239,6 +246,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _of(going_back, "_rest_must_hold", "a net holds as soon as it is asked for", _always(None)),
     _of(going_back, "_holds_alone", "one of several never holds alone", _always(False)),
     _of(going_back, "_holds", "whoever is seen as the net holds", lambda _scene, node: node.facts.mode is Mode.BACKUP),
+    _of(going_back, "_holds", "down from before it was asked to be the net is dead", _down_before),
     _of(going_back, "_await_candidate", "nobody waits for a candidate that died", _always(None)),
     _of(going_back, "_is_unseen", "what is not seen as the net carries nobody", _always(False)),
     _of(going_back, "_kept_on", "taking a candidate out is never refused", _always([])),

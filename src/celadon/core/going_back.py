@@ -175,9 +175,10 @@ def _is_unseen(scene: Scene, node: NodeSight) -> bool:
 def _holds(scene: Scene, node: NodeSight) -> bool:
     """Seen as the net, and neither its host nor the balancer calls it dead; where one is silent, the other must say.
 
-    What was asked to be the net and has settled as something else was refused: it carries nobody.
+    What was asked to be the net and has settled as something else was refused: it carries nobody. Until it has settled,
+    the balancer may call it down from before it was asked.
     """
-    if node.facts.mode is not Mode.BACKUP or node.facts.up is False:
+    if node.facts.mode is not Mode.BACKUP or (node.facts.up is False and scene.settled(node)):
         return False
     slot = scene.slot_at(node)
     if slot is None:
