@@ -117,6 +117,11 @@ def _lone_at_once(scene: Scene, home: traffic.Targets, off: traffic.Targets) -> 
     return traffic.move(scene, home | off)
 
 
+def _net_for_ever(scene: Scene, node: NodeSight) -> bool:
+    asked = scene.asked(node)
+    return node.facts.mode is Mode.BACKUP or (asked is not None and asked.mode is Mode.BACKUP)
+
+
 HOLDS = going_back._holds
 
 
@@ -246,6 +251,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _of(going_back, "_rest_must_hold", "a net holds as soon as it is asked for", _always(None)),
     _of(going_back, "_holds_alone", "one of several never holds alone", _always(False)),
     _of(going_back, "_holds", "whoever is seen as the net holds", lambda _scene, node: node.facts.mode is Mode.BACKUP),
+    _of(going_back, "_may_be_net", "what was asked to be the net is it for ever", _net_for_ever),
     _of(going_back, "_holds", "down from before it was asked to be the net is dead", _down_before),
     _of(going_back, "_await_candidate", "nobody waits for a candidate that died", _always(None)),
     _of(going_back, "_is_unseen", "what is not seen as the net carries nobody", _always(False)),

@@ -340,7 +340,9 @@ class SimWorld:
         blame = self.blame.get(port, "")
         if blame == "exposed":
             self.exposed += 1
-            if now > self.out_since[port] + self.lag + TICK * self.every * (TRIES + 2):
+            late = now > self.out_since[port] + self.lag + TICK * self.every * (TRIES + 2)
+            raised = [n for n in self.nodes.values() if n.port == port and n.applied is Mode.ACCEPT]
+            if late and any(self.ready[node.address] for node in raised):  # else it has died meanwhile
                 self.lost.append(f"{now:.1f} port {port}: a lone net is out for longer than a round of checks")
         elif blame and not self.first:
             self.lost.append(f"{now:.1f} {blame}")

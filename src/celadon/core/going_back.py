@@ -49,9 +49,10 @@ def restore_stable(scene: Scene) -> Decision | None:
 
 
 def _may_be_net(scene: Scene, node: NodeSight) -> bool:
-    """Seen as a backup, or last asked to be one: an answer that shows it otherwise may be old."""
+    """Seen as a backup, or last asked to be one: until it has settled as something else, that answer may be old."""
     asked = scene.asked(node)
-    return node.facts.mode is Mode.BACKUP or (asked is not None and asked.mode is Mode.BACKUP)
+    wanted = asked is not None and asked.mode is Mode.BACKUP
+    return node.facts.mode is Mode.BACKUP or (wanted and not scene.settled(node))
 
 
 def _served_by_backup(scene: Scene) -> bool:
@@ -169,7 +170,7 @@ def _holds_alone(scene: Scene, here: list[NodeSight], others: list[NodeSight]) -
 
 def _is_unseen(scene: Scene, node: NodeSight) -> bool:
     """Asked to be the net a moment ago and seen as something else: that answer may be old, and it holds."""
-    return node.facts.mode is not Mode.BACKUP and _may_be_net(scene, node) and not scene.settled(node)
+    return node.facts.mode is not Mode.BACKUP and _may_be_net(scene, node)
 
 
 def _holds(scene: Scene, node: NodeSight) -> bool:
