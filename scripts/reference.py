@@ -324,8 +324,8 @@ def json_page() -> str:
         "those of which nobody knows for certain who gave them. `switch_lag_s` is null where it was not measured.",
         "## Lines of a drive",
         "Each has `at` (UTC, seconds since 1970), `event`, `step` (prepare, probe, shift …), `because`, and in `data` "
-        "the event's own fields. The last line is the object above. `logs` prints lines of `time`, `host`, `release`, "
-        "`line`.",
+        "the event's own fields; `action_failed` is what failed just now, and is tried again where that can help. The "
+        "last line is the object above. `logs` prints lines of `time`, `host`, `release`, `line`.",
         "## Events of a journal",
         "What `history ROLLOUT --json` and `status --follow --json` show: `at`, `event`, `because` (the decision's "
         "reason), `text` (what happened), `data`. With `--html`, `signed_by` is the key's fingerprint, or null.",

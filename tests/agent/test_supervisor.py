@@ -179,21 +179,35 @@ def test_a_number_from_before_a_boot_is_nobodys(state: Path) -> None:
     directory = replica_directory()
     directory.mkdir(parents=True)
     (directory / "spec.json").write_text(json.dumps({"release": "0123456789", "slot": SLOT}))
-    holds = "import fcntl, sys, time; lock = open(sys.argv[1], 'ab'); fcntl.flock(lock, fcntl.LOCK_EX); time.sleep(1)"
+    holds = "import fcntl, sys, time; f = open(sys.argv[1], 'ab'); fcntl.flock(f, 2); print(flush=True); time.sleep(1)"
     innocent = subprocess.Popen(["/bin/sleep", "600"])
-    holder = subprocess.Popen([sys.executable, "-c", holds, str(directory / "lock")])
+    holder = subprocess.Popen([sys.executable, "-c", holds, str(directory / "lock")], stdout=subprocess.PIPE)
     try:
         number = {"supervisor": innocent.pid, "boot_id": "of the boot before"}
         (directory / "state.json").write_text(json.dumps(number))
-        while not supervisor.supervised(directory):
-            assert holder.poll() is None
+        assert holder.stdout is not None
+        holder.stdout.readline()
         replicas.stop("shop", "0123456789", SLOT, 30.0)
         assert not supervisor.supervised(directory)
         assert innocent.poll() is None
     finally:
         for process in (innocent, holder):
             process.kill()
-            process.wait()
+            process.communicate()
+
+
+def test_an_orphans_number_that_was_given_away_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(supervisor, "kill_group", ended.append)
+    with subprocess.Popen(["/bin/sleep", "600"]) as orphan:
+        seen = iter(["born", "another"])
+        monkeypatch.setattr(supervisor, "process_start", lambda _pid: next(seen, "another"))
+        replicas._stop_orphan(orphan.pid, 5.0)
+        assert ended == []
+        monkeypatch.setattr(supervisor, "process_start", lambda _pid: "born")  # it outlives its grace
+        replicas._stop_orphan(orphan.pid, 0.0)
+        assert ended == [orphan.pid]
+        orphan.kill()
 
 
 def replica_directory() -> Path:

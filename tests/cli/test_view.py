@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from celadon.cli import ending as endings
+from celadon.cli import events
 from celadon.cli.ending import verdict
 from celadon.cli.figures import age, clock, percent, safe, size, table
 from celadon.cli.live import Screen, events_of
@@ -15,7 +16,7 @@ from celadon.cli.progress import Progress, sides, stays
 from celadon.cli.view import Picture, draw
 from celadon.core.action import Act, Decision, Finish, Halt, PutArtifact, Record, SetNode, Wait
 from celadon.core.intent import Health, Intent, Rollout, Timing, Verify
-from celadon.core.journal import Asked, Committed, Event, Journal, Noted, Returning
+from celadon.core.journal import ActionFailed, Asked, Committed, Event, Journal, Noted, Returning
 from celadon.core.observed import (
     HostFacts,
     HostSight,
@@ -173,10 +174,17 @@ def test_what_failed_and_is_tried_again_is_told_when_it_fails(*, machine: bool) 
         screen(seen, INTENT, SETTLE, 9.0)
     if machine:
         (line,) = map(json.loads, out.getvalue().splitlines())
-        assert (line["event"], line["at"], line["step"]) == ("action_failed", 7.0, "probe")
+        assert line.keys() == {"at", "event", "because", "step", "data"}  # as of any other event of a drive
+        assert (line["event"], line["step"], line["because"]) == ("action_failed", "probe", error)
         assert (line["data"]["action"], line["data"]["error"]) == (key, error)
+        assert line["at"] > 1e9  # UTC, and not the driver's own clock
     else:
-        assert err.getvalue().count(f"probe: failed: {key}: {error} (it is tried again)") == 1
+        assert err.getvalue().count(f"probe: failed: {key}: {error}\n") == 1
+
+
+def test_a_failure_is_told_with_what_to_do() -> None:
+    event = ActionFailed(action="Stop blue-1:5000", error="still runs", hint="on the host: kill -9 7")
+    assert events.told(event) == "failed: Stop blue-1:5000: still runs (on the host: kill -9 7)"
 
 
 def test_json_lines_hold_the_event_itself() -> None:

@@ -132,9 +132,11 @@ def test_nothing_is_left_behind_in_a_session_that_begins_anew(spawn: Spawn) -> N
     (survivor,) = [process for process in members(family.pid) if process.pid != family.pid]
     os.kill(family.pid, signal.SIGKILL)
     family.wait()
-    assert left_behind(family.pid) == (survivor,)
-    assert left_behind(stranger.pid) == ()  # a number that was given away
-    end_now(survivor)
+    try:
+        assert left_behind(family.pid) == (survivor,)
+        assert left_behind(stranger.pid) == ()  # a number that was given away
+    finally:
+        end_now(survivor)
 
 
 def test_pidfiles_end_the_process_they_mean(spawn: Spawn, tmp_path: Path) -> None:

@@ -480,8 +480,7 @@ class Promises(Guard):
         serving = {(n.port, n.address) for n in users if n.mode is Mode.ACCEPT and n.id in self.nodes}
         slots = world.slots[winner] if winner is not None and not (winner is Colour.BLUE and self.first) else ()
         addresses = {slot.node_address for slot in slots}
-        there = {(n.port, n.address) for n in users if n.id in self.nodes}
-        wanted = {(port, address) for port, address in there if address in addresses}
+        wanted = {(n.port, n.address) for n in users if n.id in self.nodes and n.address in addresses}
         stored = decode_intent(world.intent)
         if winner is Colour.BLUE and stored is not None and stored.rollout.number == self.number:
             back_to = stored.rollout.baseline  # as it was when it opened, whatever had been changed before

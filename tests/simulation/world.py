@@ -298,6 +298,10 @@ class SimWorld:
         accept = [node for node in up if node.applied is Mode.ACCEPT]
         return accept or [node for node in up if node.applied is Mode.BACKUP]
 
+    def _could_serve(self, port: int) -> bool:
+        """Somebody who may is ready, and only not UP yet."""
+        return any(n.port == port and n.applied is Mode.ACCEPT and self.ready[n.address] for n in self.nodes.values())
+
     def _users(self, requests: int, now: float) -> None:
         """A few draws a request: this is where a quiet world spends its time."""
         ports, takers, ready, chance = self.ports, self.taking, self.ready, self.random.random
@@ -341,8 +345,7 @@ class SimWorld:
         if blame == "exposed":
             self.exposed += 1
             late = now > self.out_since[port] + self.lag + TICK * self.every * (TRIES + 2)
-            raised = [n for n in self.nodes.values() if n.port == port and n.applied is Mode.ACCEPT]
-            if late and any(self.ready[node.address] for node in raised):  # else it has died meanwhile
+            if late and self._could_serve(port):  # else it has died meanwhile
                 self.lost.append(f"{now:.1f} port {port}: a lone net is out for longer than a round of checks")
         elif blame and not self.first:
             self.lost.append(f"{now:.1f} {blame}")

@@ -204,7 +204,7 @@ def _stop_supervisor(directory: Path, name: str, grace: float) -> None:
                 os.kill(int(who), signal.SIGTERM)
             told = who
         if time.monotonic() > end:
-            hint = f"on the host: kill -9 {who}   then run this again" if who is not None else ""
+            hint = f"on the host: kill -9 {who}   then run this again" if who is not None else None
             raise AgentError(UNAVAILABLE, f"{name}: its supervisor did not end within {grace + STOP_MARGIN:g} s", hint)
         time.sleep(POLL)
 

@@ -55,13 +55,12 @@ class Screen:
         before, self._progress = self._progress, self._progress.after(observed, intent, decision, now)
         self._picture = Picture(progress=self._progress, observed=observed, intent=intent, now=now)
         if self._output.json:
-            for event in failed:
-                self._output.stream({**as_line(event), "step": self._progress.now})
-            for line in events_of(decision, self._progress, at=self._utc()):
+            news = (*(Act((Record(event),), event.error) for event in failed), decision)
+            for line in (line for each in news for line in events_of(each, self._progress, at=self._utc())):
                 self._output.stream(line)
         elif not self._output.live:
             for event in failed:
-                self._say(f"{self._progress.now}: {told(event)} (it is tried again)")
+                self._say(f"{self._progress.now}: {told(event)}")
             self._tell(before, intent, decision)
         elif self._live is None:
             self._draw()
@@ -153,12 +152,9 @@ class Screen:
 
 
 def failures_between(before: Journal, after: Journal) -> list[ActionFailed]:
-    """Those after which the same is tried again. Any other is the reason of what comes next, which tells it."""
-    return [
-        ActionFailed(action=action, error=error, at=at)
-        for action, (count, at, error, final) in after.failures.items()
-        if not final and count > (before.failures[action][0] if action in before.failures else 0)
-    ]
+    """Without those that are final: each is the reason of what comes next, which tells it."""
+    new = {action: failure for action, failure in after.failures.items() if before.failures.get(action) != failure}
+    return [ActionFailed(action=action, error=error) for action, (_, _, error, final) in new.items() if not final]
 
 
 def _is_event(decision: Decision) -> bool:
